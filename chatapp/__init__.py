@@ -1,0 +1,1 @@
+"""A research chat that people pay for."""

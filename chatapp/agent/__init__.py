@@ -1,0 +1,1 @@
+"""The agent, its model meter, its tools."""

@@ -1,0 +1,1 @@
+"""Threads, messages, and one turn from question to saved answer."""

@@ -1,0 +1,1 @@
+"""Views that pages share, and the few browser components beside their Python."""

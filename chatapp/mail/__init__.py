@@ -1,0 +1,1 @@
+"""Templates, and the mails that events cause."""

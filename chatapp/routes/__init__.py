@@ -1,0 +1,1 @@
+"""Starlette routes: auth, webhooks, the answer stream, billing, health."""

@@ -1,0 +1,320 @@
+"""The settings: read once from the environment and `.env`, frozen, complete, and the only reader of either.
+
+Development needs no variable at all: a vendor without a key is emulated (`python -m emulators`). Production needs
+every key, and says in one message all that is missing or malformed and how to mend it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+EMULATOR_KEYS = {
+    "supabase": "sb_publishable_emulated",
+    "polar": "polar_oat_emulated",
+    "resend": "re_emulated",
+    "valyu": "val_emulated",
+    "daytona": "dtn_emulated",
+    "llm": "sk-emulated",
+}
+"""The keys that the emulators accept. A contract test holds them equal to the emulators' own list."""
+
+EMULATED_SEND_EMAIL_HOOK_SECRET = "v1,whsec_ZW11bGF0ZWQtc2VuZC1lbWFpbC1ob29rLXNlY3JldA=="  # noqa: S105 - emulator's
+EMULATED_POLAR_WEBHOOK_SECRET = "whsec_ZW11bGF0ZWQtcG9sYXItd2ViaG9vay1zZWNyZXQ="  # noqa: S105 - emulator's
+DEVELOPMENT_SECRET_KEY = base64.urlsafe_b64encode(b"a secret for development only...").decode()
+EMULATED_MODEL = "emulated-model"
+EMULATED_MODEL_PRICE = "2.50/10.00"
+DEV_BACKEND_URL = "http://localhost:8000"
+"""Where `reflex run` puts the back end when it runs the front end on a port of its own."""
+
+
+class SettingsError(Exception):
+    """Something in the environment is missing or malformed; the message lists all of it, with the remedy."""
+
+
+class AppMode(StrEnum):
+    """How the app is run: on a developer's laptop, or for customers."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """One vendor's access.
+
+    Attributes:
+        key: the API key; never shown in a repr.
+        url: base address as the vendor's SDK takes it, without a trailing slash.
+        emulated: whether the address is our emulator's.
+    """
+
+    key: str = field(repr=False)
+    url: str
+    emulated: bool
+
+
+@dataclass(frozen=True)
+class ModelPrice:
+    """An operator's price for their own model endpoint, in US dollars per million tokens."""
+
+    input_usd_per_million: Decimal
+    output_usd_per_million: Decimal
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that differs between one installation and another. See `.env.example` for each variable.
+
+    Attributes:
+        public_url: the address that people open, without a trailing slash.
+        api_url: the address of the app's own HTTP routes and websocket; equal to `public_url` on one origin.
+        limits: whether quotas and spend limits are enforced.
+        daytona: None where code runs in the built-in sandbox.
+        model_price: None where the model's price comes from the price book.
+    """
+
+    mode: AppMode
+    public_url: str
+    api_url: str
+    database_url: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    limits: bool
+    operator_emails: tuple[str, ...]
+    mail_from: str
+    supabase: Vendor
+    send_email_hook_secret: str = field(repr=False)
+    polar: Vendor
+    polar_webhook_secret: str = field(repr=False)
+    resend: Vendor
+    valyu: Vendor
+    daytona: Vendor | None
+    llm: Vendor
+    model: str
+    model_price: ModelPrice | None
+    valyu_signup_url: str
+    emulators_url: str
+
+    @property
+    def secure_cookies(self) -> bool:
+        """Whether cookies get `Secure` and the `__Host-` prefix: everywhere but on plain http://localhost."""
+        return self.api_url.startswith("https://")
+
+    @property
+    def emulated(self) -> tuple[str, ...]:
+        """The vendors that are emulated, by name."""
+        vendors = {"supabase": self.supabase, "polar": self.polar, "resend": self.resend, "valyu": self.valyu,
+                   "daytona": self.daytona, "llm": self.llm}
+        return tuple(name for name, vendor in vendors.items() if vendor is not None and vendor.emulated)
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from the environment over `.env`, or from the mapping given.
+
+    Raises:
+        SettingsError: with every missing or malformed variable at once.
+    """
+    if environment is None:
+        file = {key: value for key, value in dotenv_values(".env").items() if value is not None}
+        environment = {**file, **os.environ}
+    return _Reader(environment).settings()
+
+
+class _Reader:
+    """Reads variables and collects what is wrong with them."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._problems: list[str] = []
+        mode = self._get("APP_MODE", "development")
+        if mode not in ("development", "production"):
+            self._problem("APP_MODE", f"is {mode!r}; write development or production")
+            mode = "production"
+        self._mode = AppMode(mode)
+        self._emulators_url = self._url("EMULATORS_URL", "http://localhost:8900")
+
+    def settings(self) -> Settings:
+        public_url = self._public_url()
+        settings = Settings(
+            mode=self._mode,
+            public_url=public_url,
+            api_url=self._api_url(public_url),
+            database_url=self._database_url(),
+            secret_key=self._secret_key(),
+            limits=self._flag("LIMITS", default=self._production),
+            operator_emails=tuple(e.strip() for e in self._get("OPERATOR_EMAILS", "").split(",") if e.strip()),
+            mail_from=self._mail_from(),
+            supabase=self._vendor("supabase", "SUPABASE_KEY", "SUPABASE_URL", None,
+                                  "Supabase dashboard → Settings → API keys → publishable key, and the project's URL"),
+            send_email_hook_secret=self._hook_secret(),
+            polar=self._polar(),
+            polar_webhook_secret=self._webhook_secret(),
+            resend=self._vendor("resend", "RESEND_API_KEY", "RESEND_URL", "https://api.resend.com",
+                                "Resend dashboard → API keys", prefix="re_"),
+            valyu=self._vendor("valyu", "VALYU_API_KEY", "VALYU_URL", "https://api.valyu.ai/v1",
+                               "Valyu platform → API keys"),
+            daytona=self._daytona(),
+            llm=self._vendor("llm", "OPENAI_API_KEY", "OPENAI_BASE_URL", "https://api.openai.com/v1",
+                             "the key of your OpenAI-compatible endpoint; set OPENAI_BASE_URL unless it is OpenAI's",
+                             loopback_allowed=True),
+            model=self._model(),
+            model_price=self._model_price(),
+            valyu_signup_url=self._url("VALYU_SIGNUP_URL", "https://platform.valyu.ai"),
+            emulators_url=self._emulators_url,
+        )
+        if self._problems:
+            lines = "\n".join(f"  - {problem}" for problem in self._problems)
+            raise SettingsError(
+                f"chatapp cannot start in {self._mode} mode. Mend these settings (environment or .env; "
+                f".env.example explains each):\n{lines}"
+            )
+        return settings
+
+    @property
+    def _production(self) -> bool:
+        return self._mode is AppMode.PRODUCTION
+
+    def _get(self, name: str, default: str) -> str:
+        return (self._environment.get(name) or "").strip() or default
+
+    def _problem(self, name: str, what: str) -> None:
+        self._problems.append(f"{name} {what}.")
+
+    def _url(self, name: str, default: str) -> str:
+        value = self._get(name, default).rstrip("/")
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or " " in value:
+            self._problem(name, f"is {value!r}; write an address such as https://example.com")
+        return value
+
+    def _flag(self, name: str, *, default: bool) -> bool:
+        value = self._get(name, "on" if default else "off").lower()
+        if value not in ("on", "off"):
+            self._problem(name, f"is {value!r}; write on or off")
+        return value == "on"
+
+    def _public_url(self) -> str:
+        url = self._url("PUBLIC_URL", "" if self._production else "http://localhost:3000")
+        if self._production and url and not url.startswith("https://"):
+            self._problem("PUBLIC_URL", "must begin with https:// in production, or sessions could be stolen")
+        return url
+
+    def _api_url(self, public_url: str) -> str:
+        split = self._environment.get("REFLEX_ENV_MODE") == "dev" and not self._production
+        url = self._url("API_URL", DEV_BACKEND_URL if split else public_url or "https://unset.invalid")
+        if self._production and not url.startswith("https://"):
+            self._problem("API_URL", "must begin with https:// in production")
+        return url
+
+    def _database_url(self) -> str:
+        url = self._get("DATABASE_URL", "sqlite:///.data/chatapp.db")
+        if url.startswith(("postgres://", "postgresql://")):
+            url = "postgresql+psycopg://" + url.split("://", 1)[1]
+        if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+            self._problem("DATABASE_URL", "must be sqlite:///path or postgresql://user:password@host/name")
+        return url
+
+    def _secret_key(self) -> str:
+        value = self._get("SECRET_KEY", "" if self._production else DEVELOPMENT_SECRET_KEY)
+        try:
+            right = len(base64.urlsafe_b64decode(value)) == 32
+        except (binascii.Error, ValueError):
+            right = False
+        if not right or (self._production and value == DEVELOPMENT_SECRET_KEY):
+            self._problem("SECRET_KEY", "must be 32 random bytes in URL-safe base64; make one with: python -c "
+                          "'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'")
+        return value
+
+    def _mail_from(self) -> str:
+        value = self._get("MAIL_FROM", "" if self._production else "chatapp <hello@chatapp.example>")
+        if "@" not in value:
+            self._problem("MAIL_FROM", "must be a sender whose domain is verified at Resend: Name <mail@your.domain>")
+        return value
+
+    def _vendor(self, vendor: str, key_name: str, url_name: str, url: str | None, where: str, *,
+                prefix: str = "", loopback_allowed: bool = False) -> Vendor:
+        key = self._get(key_name, "")
+        if not key and not self._production and (vendor != "llm" or not self._get(url_name, "")):
+            path = {"valyu": "/valyu/v1", "llm": "/llm/v1", "daytona": "/daytona/api"}.get(vendor, f"/{vendor}")
+            return Vendor(EMULATOR_KEYS[vendor], self._emulators_url + path, emulated=True)
+        address = self._url(url_name, url or "")
+        if not key and not (vendor == "llm" and loopback_allowed and self._get(url_name, "")):
+            self._problem(key_name, f"is missing: {where}")
+        elif key.isascii() is False or any(c.isspace() for c in key) or not key.startswith(prefix):
+            self._problem(key_name, "is malformed" + (f": it begins with {prefix}" if prefix else ""))
+        if self._production:
+            self._refuse_emulator(key, key_name, address, url_name, loopback_allowed=loopback_allowed)
+        return Vendor(key or "none", address, emulated=False)
+
+    def _refuse_emulator(self, key: str, key_name: str, url: str, url_name: str, *, loopback_allowed: bool) -> None:
+        if key in EMULATOR_KEYS.values():
+            self._problem(key_name, "is an emulator's key, which production never accepts")
+        local = urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
+        if (local and not loopback_allowed) or url.startswith(self._emulators_url):
+            self._problem(url_name, f"is {url}, an address of this machine; production never accepts an emulator")
+
+    def _polar(self) -> Vendor:
+        environment = self._get("POLAR_ENVIRONMENT", "production" if self._production else "sandbox")
+        if environment not in ("sandbox", "production"):
+            self._problem("POLAR_ENVIRONMENT", f"is {environment!r}; write sandbox or production")
+        host = "api.polar.sh" if environment == "production" else "sandbox-api.polar.sh"
+        return self._vendor("polar", "POLAR_TOKEN", "POLAR_URL", f"https://{host}",
+                            "Polar dashboard → Settings → Developers → organization access token", prefix="polar_oat_")
+
+    def _daytona(self) -> Vendor | None:
+        if not self._get("DAYTONA_API_KEY", ""):
+            return None
+        return self._vendor("daytona", "DAYTONA_API_KEY", "DAYTONA_URL", "https://app.daytona.io/api",
+                            "Daytona dashboard → API keys")
+
+    def _hook_secret(self) -> str:
+        return self._secret("SEND_EMAIL_HOOK_SECRET", "v1,whsec_", EMULATED_SEND_EMAIL_HOOK_SECRET, "SUPABASE_KEY",
+                            "Supabase dashboard → Authentication → Hooks → Send Email, pointed at "
+                            "API_URL/api/hooks/send-email")
+
+    def _webhook_secret(self) -> str:
+        return self._secret("POLAR_WEBHOOK_SECRET", "whsec_", EMULATED_POLAR_WEBHOOK_SECRET, "POLAR_TOKEN",
+                            "Polar dashboard → Settings → Webhooks, an endpoint at API_URL/api/webhooks/polar")
+
+    def _secret(self, name: str, prefix: str, emulated: str, key_name: str, where: str) -> str:
+        keyless = not self._production and not self._get(key_name, "")
+        value = self._get(name, emulated if keyless else "")
+        if not value:
+            self._problem(name, f"is missing: {where}")
+        elif prefix not in value and name != "POLAR_WEBHOOK_SECRET":
+            self._problem(name, f"is malformed: it contains {prefix}")
+        elif self._production and value == emulated:
+            self._problem(name, "is the emulator's, which production never accepts")
+        return value
+
+    def _model(self) -> str:
+        keyless = not self._get("OPENAI_API_KEY", "") and not self._get("OPENAI_BASE_URL", "")
+        model = self._get("MODEL", EMULATED_MODEL if keyless and not self._production else "")
+        if not model:
+            self._problem("MODEL", "is missing: the name of the model at your endpoint")
+        return model
+
+    def _model_price(self) -> ModelPrice | None:
+        emulated = self._get("MODEL", EMULATED_MODEL) == EMULATED_MODEL and not self._production
+        text = self._get("MODEL_PRICE", EMULATED_MODEL_PRICE if emulated else "")
+        if not text:
+            if self._get("OPENAI_BASE_URL", "") and "api.openai.com" not in self._get("OPENAI_BASE_URL", ""):
+                self._problem("MODEL_PRICE", "is missing: your own endpoint's price, input/output in dollars per "
+                              "million tokens, such as 0.50/1.50, or 0/0 where it costs nothing")
+            return None
+        try:
+            first, second = (Decimal(part.strip()) for part in text.split("/"))
+            if not (first.is_finite() and second.is_finite()) or first < 0 or second < 0:
+                raise ValueError(text)
+        except (ValueError, InvalidOperation):
+            self._problem("MODEL_PRICE", f"is {text!r}; write input/output in dollars per million tokens: 0.50/1.50")
+            return None
+        return ModelPrice(first, second)
