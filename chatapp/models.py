@@ -116,6 +116,7 @@ class Message(SQLModel, table=True):
         sources: `{number, title, url, …}`; numbers are the server's.
         history: pydantic-ai's messages of this turn in JSON, for the next turn.
         error: what the person is told when status is `failed`.
+        plan: the plan under which an answer was made.
         exact: False while any of its cost is an estimate.
     """
 
@@ -131,6 +132,7 @@ class Message(SQLModel, table=True):
     sources: list[dict[str, Any]] = _json(list)
     history: str = _text()
     error: str = _text()
+    plan: str = Field(default="", max_length=50)
     model: str = Field(default="", max_length=200)
     cost_nanousd: int = _nanousd()
     charge_nanousd: int = _nanousd()

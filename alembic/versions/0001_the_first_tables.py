@@ -282,6 +282,7 @@ def upgrade() -> None:
         sa.Column("sources", sa.JSON(), nullable=False),
         sa.Column("history", sa.Text(), nullable=False),
         sa.Column("error", sa.Text(), nullable=False),
+        sa.Column("plan", sa.String(50), nullable=False),
         sa.Column("model", sa.String(200), nullable=False),
         sa.Column("cost_nanousd", sa.BigInteger(), nullable=False),
         sa.Column("charge_nanousd", sa.BigInteger(), nullable=False),

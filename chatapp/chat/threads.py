@@ -1,0 +1,124 @@
+"""Threads and messages in the database. Every function takes the account, and finds only what is that account's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlmodel import Session, col, select
+
+from chatapp.db import Database, now
+from chatapp.ids import AccountId, MessageId, ThreadId, is_id
+from chatapp.models import Figure, Message, Thread, Turn
+
+TITLE_LENGTH = 60
+MAX_QUESTION_CHARACTERS = 20_000
+
+
+class ChatError(Exception):
+    """Something about a chat that the person is told; `text` is what they read."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class NotFound(ChatError):
+    """No such chat, or somebody else's: the two are not told apart."""
+
+    def __init__(self) -> None:
+        super().__init__("This chat does not exist, or it belongs to another account.")
+
+
+@dataclass(frozen=True)
+class OpenThread:
+    """A thread with all its messages, oldest first, and the answer that is being written, if any."""
+
+    thread: Thread
+    messages: Sequence[Message]
+    running: MessageId | None
+
+
+def list_threads(db: Database, account_id: AccountId, *, limit: int = 500) -> Sequence[Thread]:
+    """The account's threads, newest first."""
+    with db.reading() as session:
+        return session.exec(select(Thread).where(Thread.account_id == account_id)
+                            .order_by(col(Thread.updated_at).desc(), col(Thread.id).desc()).limit(limit)).all()
+
+
+def open_thread(db: Database, account_id: AccountId, thread_id: object) -> OpenThread:
+    """A thread and its messages. Raises NotFound."""
+    with db.reading() as session:
+        thread = owned_thread(session, account_id, thread_id)
+        messages = session.exec(select(Message).where(Message.thread_id == thread.id)
+                                .order_by(col(Message.created_at), col(Message.id))).all()
+        turn = session.exec(select(Turn).where(Turn.thread_id == thread.id)).first()
+        return OpenThread(thread, messages, MessageId(turn.id) if turn else None)
+
+
+def owned_thread(session: Session, account_id: AccountId, thread_id: object) -> Thread:
+    """The thread, if it is this account's. Raises NotFound."""
+    thread = session.get(Thread, thread_id) if is_id(thread_id) else None
+    if thread is None or thread.account_id != account_id:
+        raise NotFound
+    return thread
+
+
+def owned_message(db: Database, account_id: AccountId, message_id: object) -> Message:
+    """The message, if it is this account's. Raises NotFound."""
+    with db.reading() as session:
+        message = session.get(Message, message_id) if is_id(message_id) else None
+    if message is None or message.account_id != account_id:
+        raise NotFound
+    return message
+
+
+def owned_figure(db: Database, account_id: AccountId, figure_id: object) -> Figure:
+    """The figure, if it is this account's. Raises NotFound."""
+    with db.reading() as session:
+        figure = session.get(Figure, figure_id) if is_id(figure_id) else None
+    if figure is None or figure.account_id != account_id:
+        raise NotFound
+    return figure
+
+
+def rename_thread(db: Database, account_id: AccountId, thread_id: object, title: str) -> Thread:
+    """Give a thread another title. Raises NotFound, or ChatError for an empty one."""
+    cleaned = " ".join(title.split())[:200]
+    if not cleaned:
+        raise ChatError("A chat needs a title.")
+    with db.session() as session:
+        thread = owned_thread(session, account_id, thread_id)
+        thread.title = cleaned
+        return thread
+
+
+def question_text(text: object) -> str:
+    """What was asked, checked. Raises ChatError for nothing, or for too much."""
+    question = text.strip() if isinstance(text, str) else ""
+    question = question.replace("\x00", "")
+    if not question:
+        raise ChatError("Type a question first.")
+    if len(question) > MAX_QUESTION_CHARACTERS:
+        raise ChatError(
+            f"This question has {len(question):,} characters; the most that fits is {MAX_QUESTION_CHARACTERS:,}. "
+            "Shorten it, or split it into two."
+        )
+    return question
+
+
+def title_of(question: str) -> str:
+    """A thread's title, made from its first question: its first words, cut at a word."""
+    line = " ".join(question.split())
+    if len(line) <= TITLE_LENGTH:
+        return line
+    head = line[: TITLE_LENGTH + 1].rsplit(" ", 1)[0]
+    return head[:TITLE_LENGTH].rstrip(" ,.;:") + "…"
+
+
+def touch(session: Session, thread: Thread) -> None:
+    """Move a thread to the top of the list."""
+    thread.updated_at = now()
+    session.add(thread)
+
+
