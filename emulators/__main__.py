@@ -14,7 +14,10 @@ def main() -> None:
     load_dotenv()
     config = from_environment()
     print(f"Emulators: {config.url}  (console, mail inbox, faults)", flush=True)
-    uvicorn.run(build(config), host="127.0.0.1", port=config.port, log_level="warning", timeout_graceful_shutdown=2)
+    # h11 is named because the faults that break a connection off are tested with it.
+    uvicorn.run(
+        build(config), host="127.0.0.1", port=config.port, http="h11", log_level="warning", timeout_graceful_shutdown=2
+    )
 
 
 if __name__ == "__main__":

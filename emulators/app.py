@@ -32,7 +32,12 @@ def build(config: Config) -> Starlette:
     store = Store(config.database)
     world = World(config, store, Clock(store), Faults(store))
     vendors = {
-        "supabase": supabase, "polar": polar, "resend": resend, "valyu": valyu, "daytona": daytona, "llm": llm,
+        "supabase": supabase,
+        "polar": polar,
+        "resend": resend,
+        "valyu": valyu,
+        "daytona": daytona,
+        "llm": llm,
     }
     routes: list[BaseRoute] = [
         Mount(f"/{name}", FaultMiddleware(Starlette(routes=module.routes(world)), faults=world.faults, vendor=name))

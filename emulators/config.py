@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 DEFAULT_PORT = 8900
 
@@ -20,6 +21,9 @@ class Config:
         send_email_hook_secret: `v1,whsec_…`, with which Supabase signs calls of the Send Email Hook.
         polar_webhook_secret: `whsec_…`, with which Polar signs its webhooks to `app_url`.
         keys: the API key that each vendor accepts, by vendor name; any other is refused as the vendor does.
+        hook_timeout_seconds: how long Supabase waits for the Send Email Hook, all attempts together.
+        hook_backoff_seconds: how long it waits after an attempt that reached nobody.
+        resend_requests_per_second: Resend's rate limit for a whole team.
     """
 
     url: str
@@ -28,11 +32,15 @@ class Config:
     send_email_hook_secret: str
     polar_webhook_secret: str
     keys: dict[str, str]
+    hook_timeout_seconds: float = 5.0
+    hook_backoff_seconds: float = 2.0
+    resend_requests_per_second: int = 5
 
     @property
     def port(self) -> int:
-        """The TCP port in `url`."""
-        return int(self.url.rsplit(":", 1)[1])
+        """The TCP port in `url`; the scheme's own where the address names none."""
+        parts = urlsplit(self.url)
+        return parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def from_environment() -> Config:
@@ -53,4 +61,5 @@ def from_environment() -> Config:
             "daytona": "dtn_emulated",
             "llm": "sk-emulated",
         },
+        resend_requests_per_second=int(get("EMULATED_RESEND_REQUESTS_PER_SECOND") or 5),
     )
