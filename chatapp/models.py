@@ -180,7 +180,11 @@ class Figure(SQLModel, table=True):
 class Balance(SQLModel, table=True):
     """An account's running totals in its current period: what makes the check before a turn cost the same for ever.
 
-    `charged + held` never passes `limit` where there is one.
+    `charged + held` never passes `spend_limit` where there is one.
+
+    Attributes:
+        held_nanousd: the charges set aside by holds. held_cost_nanousd: their bounds in cost.
+        spend_limit_nanousd: the customer's own choice; None for the plan's.
     """
 
     account_id: str = _account(primary_key=True)
@@ -188,6 +192,7 @@ class Balance(SQLModel, table=True):
     cost_nanousd: int = _nanousd()
     charged_nanousd: int = _nanousd()
     held_nanousd: int = _nanousd()
+    held_cost_nanousd: int = _nanousd()
     spend_limit_nanousd: int | None = Field(default=None, sa_column=Column(BigInteger(), nullable=True))
 
 
