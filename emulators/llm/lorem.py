@@ -1,0 +1,55 @@
+"""Filler of an exact length, for benchmarks: varied markdown that a page has to work for."""
+
+from __future__ import annotations
+
+import re
+from itertools import count as numbers
+
+from emulators.llm.conversation import Conversation
+from emulators.llm.tokens import split
+
+_DIRECTIVE = re.compile(r"\blorem (\d{1,6})\b", re.I)
+_WORDS: list[str] = re.findall(
+    r"\w+",
+    "river stone quiet amber lantern meadow copper signal harbour winter orchard paper silver thread morning valley "
+    "engine garden window candle forest marble compass ribbon anchor feather mirror pepper saddle timber velvet willow",
+)
+
+
+def asked(conversation: Conversation) -> int | None:
+    """How many tokens the directive `lorem 2000` in the last user message asks for, or None without one."""
+    match = _DIRECTIVE.search(conversation.question)
+    return int(match[1]) if match else None
+
+
+def text(tokens: int) -> str:
+    """Markdown of exactly that many tokens: headings, paragraphs, lists, tables, code, formulas, quotes."""
+    pieces: list[str] = []
+    for section in numbers(1):
+        if len(pieces) >= tokens:
+            break
+        pieces += split(_section(section))
+    return "".join(pieces[:tokens])
+
+
+def _section(n: int) -> str:
+    return "".join(
+        (
+            f"## Part {n}\n\n",
+            f"{_sentence(n, 14)} **{_sentence(n + 3, 4)}** {_sentence(n + 5, 18)} *{_sentence(n + 7, 3)}*\n\n",
+            "".join(f"- {_sentence(n + item, 9)}\n" for item in range(4)) + "\n",
+            "| Name | Value | Share |\n| --- | ---: | ---: |\n",
+            "".join(f"| {_word(n + row)} | {(n * 37 + row * 11) % 1000} | {(n + row) % 100} % |\n" for row in range(4)),
+            f"\n{_sentence(n + 11, 22)}\n\n```python\ntotal = 0\nfor step in range({n + 3}):\n"
+            f"    total += step * {n}\nprint(total)\n```\n\n",
+            f"$x_{{{n}}} = \\frac{{{n}}}{{{n + 1}}} y^2$\n\n> {_sentence(n + 13, 12)}\n\n",
+        )
+    )
+
+
+def _sentence(start: int, words: int) -> str:
+    return " ".join(_word(start * 5 + at * 7 + at * at) for at in range(words)).capitalize() + "."
+
+
+def _word(at: int) -> str:
+    return _WORDS[at % len(_WORDS)]
