@@ -1,0 +1,102 @@
+"""The running totals of an account's period, and the one statement that keeps spending below its limits.
+
+Every statement that places, settles or releases money first updates the account's row here. That row is thereby the
+account's lock: what a transaction reads after it, no other transaction of the same account can change meanwhile.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, true, update
+from sqlmodel import Session, col, select
+
+from chatapp.billing import periods
+from chatapp.billing.catalog import Plan
+from chatapp.billing.entitlements import spend_limit_nanousd
+from chatapp.billing.money import floor_nanousd
+from chatapp.billing.sql import insert, statement
+from chatapp.models import Balance, Hold, Subscription, UsageEvent
+
+ONGOING = ("active", "trialing", "past_due")
+"""The states in which a subscription at Polar has periods and gives its plan."""
+
+
+def reserve(session: Session, account_id: str, plan: Plan, *, charge_nanousd: int, cost_nanousd: int) -> bool:
+    """Set money aside if the account's limits allow it; False if they do not. One conditional UPDATE."""
+    limits: list[ColumnElement[bool]] = [true()]
+    if plan.limited and plan.billable:
+        limit = func.coalesce(col(Balance.spend_limit_nanousd), spend_limit_nanousd(plan, None))
+        committed = col(Balance.charged_nanousd) + col(Balance.held_nanousd) + charge_nanousd
+        limits.append(limit.is_(None) | (committed <= limit))
+    if plan.limited and plan.allowance_usd is not None:
+        committed = col(Balance.cost_nanousd) + col(Balance.held_cost_nanousd) + cost_nanousd
+        limits.append(committed <= floor_nanousd(plan.allowance_usd))
+    changed = session.exec(
+        update(Balance).where(col(Balance.account_id) == account_id, and_(*limits))
+        .values(held_nanousd=Balance.held_nanousd + charge_nanousd,
+                held_cost_nanousd=Balance.held_cost_nanousd + cost_nanousd)
+        .returning(col(Balance.account_id)), execution_options=statement,
+    )
+    return changed.first() is not None
+
+
+def unreserve(session: Session, hold: Hold) -> None:
+    """Give back what a hold set aside."""
+    session.exec(
+        update(Balance).where(col(Balance.account_id) == hold.account_id)
+        .values(held_nanousd=Balance.held_nanousd - hold.amount_nanousd,
+                held_cost_nanousd=Balance.held_cost_nanousd - hold.cost_bound_nanousd),
+        execution_options=statement,
+    )
+
+
+def enter(session: Session, event: UsageEvent) -> None:
+    """Count a ledger row in the running totals, if it belongs to their period."""
+    session.exec(
+        update(Balance)
+        .where(col(Balance.account_id) == event.account_id, col(Balance.period_start) <= event.occurred_at)
+        .values(cost_nanousd=Balance.cost_nanousd + event.cost_nanousd,
+                charged_nanousd=Balance.charged_nanousd + event.charge_nanousd),
+        execution_options=statement,
+    )
+
+
+def period_of(session: Session, account_id: str, now: datetime) -> periods.Period:
+    """The period that the account's spending is summed over: its subscription's, or the calendar month."""
+    found = session.get(Subscription, account_id)
+    if found is None or found.status not in ONGOING:
+        return periods.month(now)
+    return periods.subscription_period(found.current_period_start, found.current_period_end, now)
+
+
+def current(session: Session, account_id: str, now: datetime) -> Balance:
+    """The account's balance in the period around `now`, locked until the transaction ends.
+
+    A new period begins with what the ledger says of it.
+    """
+    start = period_of(session, account_id, now).start
+    session.exec(insert(session, Balance).values(
+        account_id=account_id, period_start=start, cost_nanousd=0, charged_nanousd=0, held_nanousd=0,
+        held_cost_nanousd=0,
+    ).on_conflict_do_nothing())
+    # The sums are read by a statement of their own after the lock: on Postgres a statement that had to wait for a
+    # lock still sees other tables as they were before.
+    balance = session.exec(select(Balance).where(Balance.account_id == account_id).with_for_update(),
+                           execution_options={"populate_existing": True}).one()
+    if balance.period_start != start:
+        session.exec(
+            update(Balance).where(col(Balance.account_id) == account_id)
+            .values(period_start=start, **_totals_since(account_id, start)), execution_options=statement,
+        )
+        session.refresh(balance)
+    return balance
+
+
+def _totals_since(account_id: str, start: datetime) -> dict[str, Any]:
+    mine = and_(col(UsageEvent.account_id) == account_id, col(UsageEvent.occurred_at) >= start)
+    return {
+        "cost_nanousd": select(func.coalesce(func.sum(UsageEvent.cost_nanousd), 0)).where(mine).scalar_subquery(),
+        "charged_nanousd": select(func.coalesce(func.sum(UsageEvent.charge_nanousd), 0)).where(mine).scalar_subquery(),
+    }

@@ -1,0 +1,151 @@
+"""Holds: money set aside before a paid step is sent, so that nothing is spent that is not there.
+
+`place` → (the step) → `ledger.settle`, or `release` if nothing was sent. While the step runs, `checkpoint` says what
+it has used so far; `sweep` settles with that the steps of a process that died.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from sqlalchemy import func, update
+from sqlmodel import Session, col, select
+
+from chatapp.billing import balances, ledger, pricing
+from chatapp.billing.catalog import NO_LIMIT_USD
+from chatapp.billing.entitlements import Entitlement, spend_limit_nanousd
+from chatapp.billing.hold_rows import LEASE as LEASE
+from chatapp.billing.hold_rows import PlacedHold as PlacedHold
+from chatapp.billing.hold_rows import row_of, take
+from chatapp.billing.money import cost_that_charges_at_most, floor_nanousd, format_usd, price, usd
+from chatapp.billing.pricing import UnitPrices
+from chatapp.billing.sql import statement
+from chatapp.db import Database
+from chatapp.ids import HoldId, new_id
+from chatapp.models import Hold, UsageEvent
+
+SWEEP_BATCH = 100
+
+_log = logging.getLogger(__name__)
+
+
+class InsufficientFunds(Exception):
+    """The step does not fit into what the turn or the account may still spend; nothing was sent.
+
+    Attributes:
+        text: what the person is told.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+def place(
+    db: Database, entitlement: Entitlement, *, turn_id: str, thread_id: str, kind: Literal["model", "tool"],
+    provider: str, name: str, prices: UnitPrices | None, bound_cost_usd: Decimal,
+    quantities_bound: Mapping[str, int], now: datetime,
+) -> PlacedHold:
+    """Set aside the charge of `bound_cost_usd`, the most that a step can cost.
+
+    `quantities_bound` are the quantities of that bound: what a sweep starts from before the first checkpoint.
+    Without `prices` the vendor reports the cost itself, and an unanswered step is taken to have cost its bound.
+
+    Raises:
+        InsufficientFunds: it does not fit; nothing is held and nothing must be sent.
+    """
+    plan = entitlement.plan
+    bound = price(bound_cost_usd, markup=plan.markup, billable=plan.billable)
+    hold = PlacedHold(
+        id=HoldId(new_id()), account_id=entitlement.account_id, turn_id=turn_id, thread_id=thread_id, kind=kind,
+        provider=provider, name=name, plan_key=plan.key, markup=plan.markup, billable=plan.billable,
+        amount_nanousd=bound.charge_nanousd, cost_bound_nanousd=bound.cost_nanousd, prices=prices,
+    )
+    hold.cost_usd(quantities_bound, reported_usd=bound_cost_usd)  # a bucket without a price is found before it is used
+    with db.session() as session:
+        _reserve(session, entitlement, hold, now)
+        session.add(row_of(hold, pricing.first_estimate(kind, quantities_bound), now))
+    return hold
+
+
+def checkpoint(db: Database, hold: PlacedHold, estimate: Mapping[str, int], now: datetime) -> None:
+    """Note what the step has used so far, and that its process lives. Nothing happens to a hold that is settled.
+
+    Raises:
+        UnpricedQuantity: the estimate has a bucket without a price, so that no sweep could settle with it.
+    """
+    hold.cost_usd(estimate, reported_usd=usd(hold.cost_bound_nanousd))
+    with db.session() as session:
+        session.exec(
+            update(Hold).where(col(Hold.id) == hold.id).values(estimate=dict(estimate), lease_until=now + LEASE),
+            execution_options=statement,
+        )
+
+
+def affordable_cost_usd(db: Database, entitlement: Entitlement, turn_id: str, now: datetime) -> Decimal:
+    """How much cost, in dollars, the turn may still incur. A hold placed later may find less."""
+    if not entitlement.limited:
+        return NO_LIMIT_USD
+    plan = entitlement.plan
+    with db.session() as session:
+        balance = balances.current(session, entitlement.account_id, now)
+        left = [floor_nanousd(entitlement.cost_budget_usd) - _turn_cost_nanousd(session, turn_id)]
+    if plan.allowance_usd is not None:
+        left.append(floor_nanousd(plan.allowance_usd) - balance.cost_nanousd - balance.held_cost_nanousd)
+    limit = spend_limit_nanousd(plan, balance.spend_limit_nanousd)
+    if limit is not None:
+        charge_left = limit - balance.charged_nanousd - balance.held_nanousd
+        left.append(cost_that_charges_at_most(charge_left, markup=plan.markup))
+    return usd(max(0, min(left)))
+
+
+def release(db: Database, hold: PlacedHold) -> None:
+    """Give the hold back: its step was never sent. Nothing happens to a hold that is settled or released."""
+    with db.session() as session:
+        row = take(session, hold.id)
+        if row is not None:
+            balances.unreserve(session, row)
+
+
+def sweep(db: Database, now: datetime) -> int:
+    """Settle the holds of processes that died, each with its last estimate; return how many."""
+    with db.reading() as session:
+        dead = session.exec(select(Hold).where(Hold.lease_until < now)
+                            .order_by(col(Hold.lease_until)).limit(SWEEP_BATCH)).all()
+    settled = 0
+    for row in dead:
+        event = ledger.settle_dead(db, row, now)
+        if event is not None:
+            settled += 1
+            _log.warning("Hold %s of turn %s never came back: %s with %s nano-dollars as its estimate.",
+                         event.id, event.turn_id, event.status, event.charge_nanousd)
+    return settled
+
+
+def _reserve(session: Session, entitlement: Entitlement, hold: PlacedHold, now: datetime) -> None:
+    amounts = {"charge_nanousd": hold.amount_nanousd, "cost_nanousd": hold.cost_bound_nanousd}
+    if not balances.reserve(session, hold.account_id, entitlement.plan, **amounts):
+        balances.current(session, hold.account_id, now)  # the account's first step, or the first of a new period
+        if not balances.reserve(session, hold.account_id, entitlement.plan, **amounts):
+            raise InsufficientFunds(
+                f"The next step could cost up to {format_usd(hold.amount_nanousd or hold.cost_bound_nanousd)}, "
+                "more than what is left of your limit in this period."
+            )
+    if not entitlement.limited:
+        return
+    total = _turn_cost_nanousd(session, hold.turn_id) + hold.cost_bound_nanousd
+    if total > floor_nanousd(entitlement.cost_budget_usd):
+        raise InsufficientFunds("This question has used what a single question may cost.")
+
+
+def _turn_cost_nanousd(session: Session, turn_id: str) -> int:
+    """What the turn has cost and may yet cost. After `balances` locked the account, no one else can change it."""
+    spent = session.exec(select(func.coalesce(func.sum(UsageEvent.cost_nanousd), 0))
+                         .where(UsageEvent.turn_id == turn_id)).one()
+    held = session.exec(select(func.coalesce(func.sum(Hold.cost_bound_nanousd), 0))
+                        .where(Hold.turn_id == turn_id)).one()
+    return int(spent) + int(held)
