@@ -102,6 +102,12 @@ class Settings:
     model_price: ModelPrice | None
     valyu_signup_url: str
     emulators_url: str
+    listen_port: int | None = None
+
+    @property
+    def port(self) -> int:
+        """The port to listen on: PORT, or the one in `public_url` where it names one, or 3000."""
+        return self.listen_port or urlsplit(self.public_url).port or 3000
 
     @property
     def secure_cookies(self) -> bool:
@@ -169,6 +175,7 @@ class _Reader:
             model_price=self._model_price(),
             valyu_signup_url=self._url("VALYU_SIGNUP_URL", "https://platform.valyu.ai"),
             emulators_url=self._emulators_url,
+            listen_port=self._port(),
         )
         if self._problems:
             lines = "\n".join(f"  - {problem}" for problem in self._problems)
@@ -200,6 +207,13 @@ class _Reader:
         if value not in ("on", "off"):
             self._problem(name, f"is {value!r}; write on or off")
         return value == "on"
+
+    def _port(self) -> int | None:
+        value = self._get("PORT", "")
+        if value and not (value.isascii() and value.isdigit() and 0 < int(value) < 65536):
+            self._problem("PORT", f"is {value!r}; write a number from 1 to 65535, or leave it out")
+            return None
+        return int(value) if value else None
 
     def _public_url(self) -> str:
         url = self._url("PUBLIC_URL", "" if self._production else "http://localhost:3000")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlmodel import Session, col, select
 
 from chatapp.db import Database, now
-from chatapp.ids import AccountId, MessageId, ThreadId, is_id
+from chatapp.ids import AccountId, MessageId, is_id
 from chatapp.models import Figure, Message, Thread, Turn
 
 TITLE_LENGTH = 60

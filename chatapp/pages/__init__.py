@@ -1,1 +1,5 @@
-"""The pages, one module per route."""
+"""The pages, one module per route. Importing this registers them all."""
+
+from chatapp.pages import chat, checkout, sign_in
+
+__all__ = ["chat", "checkout", "sign_in"]

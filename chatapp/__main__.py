@@ -1,0 +1,31 @@
+"""`python -m chatapp`: check the settings, then run the app on one port, with its address printed at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from chatapp.settings import AppMode, SettingsError, load
+
+
+def main() -> int | None:
+    """Replace this process by Reflex, on one port. Returns 1 if the settings are not right, else never."""
+    os.environ["REFLEX_ENV_MODE"] = "prod"
+    os.environ.setdefault("REFLEX_USE_NPM", "1")
+    try:
+        settings = load()
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"\n  chatapp ({settings.mode}): open {settings.public_url}", flush=True)
+    if settings.emulated:
+        print(f"  Emulated, for want of keys: {', '.join(settings.emulated)}.\n"
+              f"  Their console, with the mail inbox: {settings.emulators_url}\n"
+              "  The first start builds the pages, which takes about a minute.\n", flush=True)
+    host = "127.0.0.1" if settings.mode is AppMode.DEVELOPMENT else "0.0.0.0"  # noqa: S104 - behind a proxy
+    reflex = ["reflex", "run", "--env", "prod", "--backend-host", host, "--loglevel", "warning"]
+    os.execvp(sys.executable, [sys.executable, "-m", *reflex])  # noqa: S606 - no shell, our own interpreter
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""The answers of this process: begun, followed, stopped, recovered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+from chatapp.billing import admission, holds
+from chatapp.chat import threads, turns
+from chatapp.chat.ending import ending_of
+from chatapp.chat.live import LiveAnswer
+from chatapp.chat.reply import reply
+from chatapp.chat.turns import Prompt
+from chatapp.db import now
+from chatapp.ids import AccountId, MessageId
+from chatapp.services import Services
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+"""How often a reader looks into the database for an answer that another process writes."""
+KEEP_ENDED_SECONDS = 60
+
+
+class Answers:
+    """Holds the running turns of this process. One per process."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._live: dict[MessageId, LiveAnswer] = {}
+
+    async def ask(self, account_id: AccountId, thread_id: object | None, text: object) -> Prompt:
+        """Check, count and store a question, and begin the answer, which goes on whatever becomes of the caller.
+
+        Raises:
+            ChatError: the question is empty or too long, or an answer is still being written.
+            NotFound: the thread is not this account's.
+            SpendingRefused: the plan's limits; it carries what the page shows.
+        """
+        question = threads.question_text(text)
+        services = self._services
+        entitlement = await asyncio.to_thread(admission.admit, services.db, services.settings, account_id, now())
+        try:
+            prompt = await asyncio.to_thread(
+                turns.begin, services.db, account_id, thread_id, question,
+                model=services.settings.model, plan=entitlement.plan.key)
+        except BaseException:
+            await asyncio.to_thread(admission.give_back, services.db, account_id, entitlement, now())
+            raise
+        live = self._live[prompt.message_id] = LiveAnswer()
+        live.task = asyncio.create_task(reply(prompt, entitlement, services, live), name=f"answer {prompt.message_id}")
+        live.task.add_done_callback(lambda task: self._ended(prompt.message_id, task))
+        return prompt
+
+    async def stop(self, account_id: AccountId, message_id: object) -> None:
+        """Stop an answer, wherever it is being written; what had arrived is kept. Raises NotFound."""
+        message = await asyncio.to_thread(threads.owned_message, self._services.db, account_id, message_id)
+        live = self._live.get(MessageId(message.id))
+        if live is not None and live.task is not None and not live.ending:
+            live.stop_requested = True
+            live.task.cancel()
+        else:
+            await asyncio.to_thread(turns.request_stop, self._services.db, account_id, MessageId(message.id))
+
+    async def follow(self, account_id: AccountId, message_id: object, after: int) -> AsyncIterator[tuple[int, str]]:
+        """Yield (number, JSON) of an answer's operations above `after`, and its ending.
+
+        Reads memory where this process writes the answer, else the database. Raises NotFound before the first item.
+        """
+        message = await asyncio.to_thread(threads.owned_message, self._services.db, account_id, message_id)
+        if (live := self._live.get(MessageId(message.id))) is not None:
+            async for item in live.follow(after):
+                yield item
+            return
+        number = after
+        while message.status == "streaming":
+            stored = await asyncio.to_thread(
+                turns.stored_operations, self._services.db, MessageId(message.id), number)
+            for item in stored:
+                yield item
+            number = stored[-1][0] if stored else number
+            await asyncio.sleep(POLL_SECONDS)
+            message = await asyncio.to_thread(threads.owned_message, self._services.db, account_id, message_id)
+        yield number + 1, ending_of(message).as_operation()
+
+    async def recover(self) -> int:
+        """Settle the holds and save the answers of processes that died. Returns how many answers were saved."""
+        await asyncio.to_thread(holds.sweep, self._services.db, now())
+        recovered = await asyncio.to_thread(turns.recover, self._services.db)
+        return len(recovered)
+
+    async def close(self) -> None:
+        """Interrupt the answers of this process and save what they have: for an orderly shutdown."""
+        tasks = [live.task for live in self._live.values() if live.task is not None and not live.task.done()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, message_id: MessageId, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("An answer's task failed after its error handling: %s", message_id, exc_info=error)
+        asyncio.get_running_loop().call_later(KEEP_ENDED_SECONDS, self._live.pop, message_id, None)

@@ -1,0 +1,175 @@
+"""A turn in the database: begun in one transaction, checkpointed while it runs, saved whole in one transaction.
+
+A `Turn` row exists exactly while an answer is being written. Its lease is renewed by the process that writes; a lease
+that ran out means that this process died, and `recover` then saves what had arrived.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import delete, update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, select
+
+from chatapp.agent import history
+from chatapp.billing import ledger
+from chatapp.chat.draft import Draft
+from chatapp.chat.threads import ChatError, owned_thread, title_of, touch
+from chatapp.clients.code import Picture
+from chatapp.db import Database, now
+from chatapp.ids import AccountId, MessageId, ThreadId, new_id
+from chatapp.models import Chunk, Figure, Hold, Message, Thread, Turn
+
+LEASE = timedelta(seconds=20)
+RUNNER = f"{socket.gethostname()[:40]}:{os.getpid()}"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One question, checked and stored.
+
+    Attributes:
+        message_id: of the answer that will be written; also the turn's id.
+        history_json: the thread's earlier messages, as the agent keeps them.
+    """
+
+    account_id: AccountId
+    thread_id: ThreadId
+    message_id: MessageId
+    text: str
+    model: str
+    history_json: str
+
+
+def begin(db: Database, account_id: AccountId, thread_id: object | None, text: str, *, model: str, plan: str) -> Prompt:
+    """Store the question and an empty answer; a new thread when `thread_id` is None.
+
+    Raises:
+        NotFound: the thread is not this account's.
+        ChatError: an answer is still being written in this thread.
+    """
+    try:
+        with db.session() as session:
+            thread = _thread(session, account_id, thread_id, text)
+            earlier = _history(session, thread.id)
+            asked = now()
+            session.add(Message(thread_id=thread.id, account_id=account_id, role="user", text=text, created_at=asked))
+            answer = Message(thread_id=thread.id, account_id=account_id, role="assistant", status="streaming",
+                             model=model, plan=plan, created_at=asked + timedelta(microseconds=1))
+            session.add(answer)
+            session.add(Turn(id=answer.id, account_id=account_id, thread_id=thread.id, runner=RUNNER,
+                             lease_until=now() + LEASE))
+            session.flush()
+            return Prompt(account_id, ThreadId(thread.id), MessageId(answer.id), text, model, earlier)
+    except IntegrityError as error:
+        raise ChatError("An answer is still being written in this chat. Wait for it, or stop it.") from error
+
+
+def checkpoint(db: Database, message_id: MessageId, first_number: int, operations: Sequence[str]) -> bool:
+    """Renew the lease and store new operations. True if the turn was asked to stop, or is no longer ours."""
+    with db.session() as session:
+        if operations:
+            session.add(Chunk(message_id=message_id, number=first_number, data=f"[{','.join(operations)}]"))
+        renewed = session.exec(
+            update(Turn).where(col(Turn.id) == message_id, col(Turn.runner) == RUNNER)
+            .values(lease_until=now() + LEASE).returning(col(Turn.stop_requested))
+        ).all()
+        return not renewed or bool(renewed[0][0])
+
+
+def request_stop(db: Database, account_id: AccountId, message_id: MessageId) -> None:
+    """Ask whichever process writes this answer to stop."""
+    with db.session() as session:
+        session.exec(update(Turn).where(col(Turn.id) == message_id, col(Turn.account_id) == account_id)
+                     .values(stop_requested=True))
+
+
+def save(db: Database, message_id: MessageId, draft: Draft, *, status: str, error: str, history_json: str) -> Message:
+    """Save the answer whole with what it cost, and end the turn. Doing it again changes nothing."""
+    total = ledger.turn_total(db, message_id)
+    with db.session() as session:
+        message = session.get_one(Message, message_id)
+        if message.status != "streaming":
+            return message
+        draft.close_open_parts()
+        message.status, message.error, message.text = status, error, draft.text
+        message.parts, message.sources = draft.parts, draft.sources
+        message.history = history_json
+        message.finished_at = now()
+        session.add(message)
+        if (thread := session.get(Thread, message.thread_id)) is not None:
+            touch(session, thread)
+        session.exec(delete(Chunk).where(col(Chunk.message_id) == message_id))
+        session.exec(delete(Turn).where(col(Turn.id) == message_id))
+        message.cost_nanousd, message.charge_nanousd = total.cost_nanousd, total.charge_nanousd
+        message.exact = total.exact
+        return message
+
+
+def save_figure(db: Database, account_id: AccountId, message_id: MessageId, figure: Picture) -> str:
+    """Store a picture that code made; returns its id."""
+    with db.session() as session:
+        row = Figure(account_id=account_id, message_id=message_id, mime=figure.mime, data=figure.data)
+        session.add(row)
+        return row.id
+
+
+def stored_operations(db: Database, message_id: MessageId, after: int) -> list[tuple[int, str]]:
+    """The stored operations with a number above `after`, as (number, JSON)."""
+    with db.reading() as session:
+        rows = session.exec(select(Chunk).where(Chunk.message_id == message_id).order_by(col(Chunk.number))).all()
+    numbered = ((row.number + place, json.dumps(operation, ensure_ascii=False, separators=(",", ":")))
+                for row in rows for place, operation in enumerate(json.loads(row.data)))
+    return [(number, data) for number, data in numbered if number > after]
+
+
+def recover(db: Database) -> list[MessageId]:
+    """Save, as interrupted, the answers whose process died, once their holds are settled. Returns their ids."""
+    with db.reading() as session:
+        dead = session.exec(
+            select(Turn.id).where(Turn.lease_until < now())
+            .where(~select(Hold.id).where(Hold.turn_id == Turn.id).exists())
+        ).all()
+    saved = []
+    for turn_id in dead:
+        draft = Draft()
+        for _, data in stored_operations(db, MessageId(turn_id), 0):
+            draft.apply(json.loads(data))
+        save(db, MessageId(turn_id), draft, status="interrupted", error="", history_json="")
+        saved.append(MessageId(turn_id))
+    return saved
+
+
+def _thread(session: Session, account_id: AccountId, thread_id: object | None, text: str) -> Thread:
+    if thread_id is not None:
+        thread = owned_thread(session, account_id, thread_id)
+    else:
+        thread = Thread(id=new_id(), account_id=account_id, title=title_of(text))
+    touch(session, thread)
+    session.flush()
+    return thread
+
+
+def _history(session: Session, thread_id: str) -> str:
+    """The messages of all earlier turns, in the agent's JSON.
+
+    A turn that did not finish has no messages of its own: its question and what had arrived stand in for them.
+    """
+    rows = session.exec(select(Message).where(Message.thread_id == thread_id)
+                        .order_by(col(Message.created_at), col(Message.id))).all()
+    turns = []
+    question = ""
+    for message in rows:
+        if message.role == "user":
+            question = message.text
+        elif message.history:
+            turns.append(message.history)
+        elif question:
+            turns.append(history.of_text(question, message.text))
+    return history.join(turns)

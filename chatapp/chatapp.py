@@ -1,0 +1,86 @@
+"""The composition root: services, answers, background work, routes, pages. The only place where all of them meet."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import reflex as rx
+from starlette.applications import Starlette
+
+from chatapp import services as build_services
+from chatapp.billing import worker
+from chatapp.chat.answers import Answers
+from chatapp.emulation import emulators
+from chatapp.mail import delivery as mail
+from chatapp.routes import auth, billing, chat, health, hooks, stream, webhooks
+from chatapp.settings import load
+from chatapp.state.runtime import Runtime, install
+from chatapp.state.viewer import Gate
+
+log = logging.getLogger(__name__)
+
+RECOVER_SECONDS = 5.0
+MAIL_SECONDS = 1.0
+
+settings = load()
+services = build_services.build(settings)
+answers = Answers(services)
+install(Runtime(services, answers))
+
+
+@asynccontextmanager
+async def background() -> AsyncIterator[None]:
+    """Everything that runs beside the requests, once per worker process. Leases make several of them harmless."""
+    async with emulators(settings):
+        await asyncio.to_thread(services.db.migrate)
+        tasks = [
+            asyncio.create_task(worker.run(services), name="billing"),
+            asyncio.create_task(_every(RECOVER_SECONDS, answers.recover), name="recover answers"),
+            asyncio.create_task(_every(MAIL_SECONDS, lambda: mail.deliver(services)), name="mail"),
+        ]
+        try:
+            yield
+        finally:
+            await answers.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await services.close()
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+    """Do the work again and again. A failure is logged and tried again; it never ends the loop."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("Background work failed; it is tried again.")
+        await asyncio.sleep(seconds)
+
+
+def _error(exception: Exception) -> rx.event.EventSpec:
+    """The one boundary of event handlers: log under an id, and show that id."""
+    error_id = uuid4().hex[:8]
+    log.error("An event handler failed (error %s)", error_id, exc_info=exception)
+    return rx.toast.error(f"Something went wrong on our side (error {error_id}). Reload the page and try again.")
+
+
+api = Starlette(routes=[
+    *auth.routes(services), *hooks.routes(services), *webhooks.routes(services), *billing.routes(services),
+    *chat.routes(services, answers), *stream.routes(services, answers), *health.routes(services),
+])
+
+app = rx.App(
+    stylesheets=["/app.css"],
+    html_lang="en",
+    backend_exception_handler=_error,
+    api_transformer=api,
+)
+app.add_middleware(Gate(), index=0)
+app.register_lifespan_task(background)
+
+from chatapp import pages  # noqa: E402, F401 - a page registers itself; it needs the runtime that is installed above

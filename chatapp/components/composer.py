@@ -1,0 +1,57 @@
+"""Where one asks. It keeps its place at the foot of the page, whatever happens above it."""
+
+from __future__ import annotations
+
+import reflex as rx
+
+from chatapp.components.addresses import api
+from chatapp.components.icons import icon
+from chatapp.components.native import post_form
+from chatapp.state.chat import COMPOSER, Chat, Latest
+from chatapp.state.viewer import Viewer
+
+
+def composer() -> rx.Component:
+    """The field with its button: send, or stop while an answer is being written.
+
+    Somebody without a session submits natively: the route makes a visitor's session and cookie, which no websocket
+    event can do.
+    """
+    return rx.el.div(
+        rx.el.div(
+            rx.cond(Chat.notice != "", rx.el.div(
+                rx.el.p(Chat.notice),
+                rx.el.button(icon("close"), type="button", class_name="icon-button", aria_label="Dismiss",
+                             on_click=Chat.dismiss),
+                class_name="notice", role="alert")),
+            rx.cond(
+                Viewer.known,
+                rx.el.form(_field(), _button(), on_submit=Chat.send),
+                post_form(_field(), _send(), action=api("/api/chat/start")),
+            ),
+            rx.el.p("Answers can be wrong. Check the sources.", class_name="under"),
+            class_name="column",
+        ),
+        class_name="composer",
+    )
+
+
+def _field() -> rx.Component:
+    return rx.fragment(
+        rx.el.label("Your question", html_for=COMPOSER, class_name="visually-hidden"),
+        rx.el.textarea(id=COMPOSER, name=COMPOSER, rows=1, placeholder="Ask a question", required=True,
+                       enter_key_submit=True, auto_focus=True, custom_attrs={"autoComplete": "off"}),
+    )
+
+
+def _button() -> rx.Component:
+    return rx.cond(
+        Latest.running != "",
+        rx.el.button(icon("stop"), type="button", class_name="send", aria_label="Stop", title="Stop",
+                     on_click=Chat.stop),
+        _send(),
+    )
+
+
+def _send() -> rx.Component:
+    return rx.el.button(icon("send"), type="submit", class_name="send", aria_label="Ask", title="Ask")

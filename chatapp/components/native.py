@@ -1,0 +1,57 @@
+"""What the browser does by itself and Reflex would rather do for it: forms that submit, modal dialogs, scrolling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import reflex as rx
+from reflex_components_core.el.elements.base import BaseHTML
+
+_MODULE = rx.asset("modal.jsx", shared=True)
+
+
+class NativeForm(BaseHTML):
+    """A `<form>` that the browser submits itself, for routes that set cookies; `rx.el.form` prevents that always."""
+
+    tag = "form"
+    action: rx.Var[str]
+    method: rx.Var[str]
+
+
+class _Local(rx.Component):
+    library = f"$/public{_MODULE}"
+
+
+class Modal(_Local):
+    """A modal dialog.
+
+    Attributes:
+        open: whether it is shown.
+        label: its accessible name.
+        on_close: it was closed by Escape, by a click beside it, or by the browser.
+    """
+
+    tag = "Modal"
+    open: rx.Var[bool]
+    label: rx.Var[str]
+    on_close: rx.EventHandler[rx.event.no_args_event_spec]
+
+
+class Example(_Local):
+    """A button that puts `text` into the field with the id `target`."""
+
+    tag = "Example"
+    target: rx.Var[str]
+    text: rx.Var[str]
+
+
+class Follow(_Local):
+    """A scrolling box that keeps its end in view while it grows, and goes there whenever `watch` changes."""
+
+    tag = "Follow"
+    watch: rx.Var[Any]
+
+
+def post_form(*children: rx.Component | str, action: str, **props: Any) -> rx.Component:  # noqa: ANN401 - element props
+    """A native POST form to a route of the app's own API."""
+    return NativeForm.create(*children, action=action, method="post", **props)

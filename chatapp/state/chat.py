@@ -1,0 +1,161 @@
+"""The open chat: its messages, asking, stopping."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import reflex as rx
+
+from chatapp.billing.entitlements import SpendingRefused
+from chatapp.chat import threads
+from chatapp.chat.ending import ending_of
+from chatapp.chat.threads import ChatError, NotFound
+from chatapp.ids import AccountId
+from chatapp.models import Message
+from chatapp.state.chats import Chats
+from chatapp.state.plan import PlanDialog
+from chatapp.state.runtime import runtime
+from chatapp.state.viewer import Viewer, session_of
+
+COMPOSER = "question"
+"""The id of the text field."""
+
+
+@dataclass
+class MessageView:
+    """One message as the page gets it. `src` is the address of its stream while it is being written."""
+
+    id: str
+    role: str
+    text: str = ""
+    parts: list[dict[str, Any]] = field(default_factory=list)
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    status: str = "done"
+    error: str = ""
+    price: str = ""
+    price_note: str = ""
+    src: str = ""
+
+
+def view_of(message: Message) -> MessageView:
+    """A saved message, or a running one with the address of its stream."""
+    if message.role == "user":
+        return MessageView(message.id, "user", text=message.text)
+    ending = ending_of(message)
+    src = f"/api/answers/{message.id}/stream" if message.status == "streaming" else ""
+    return MessageView(message.id, "assistant", parts=message.parts, sources=message.sources, status=message.status,
+                       error=message.error, price=ending.price, price_note=ending.price_note, src=src)
+
+
+class Latest(rx.State):
+    """What was asked and answered since the page was opened. A class of its own, so that it alone is sent again."""
+
+    messages: list[MessageView] = []  # noqa: RUF012 - Reflex copies the default for every state
+
+    @rx.var
+    def running(self) -> str:
+        """The id of the answer that is being written, or nothing."""
+        return next((message.id for message in self.messages if message.src), "")
+
+
+class Chat(rx.State):
+    """The open chat as it was when it was opened."""
+
+    open_id: str = ""
+    title: str = ""
+    messages: list[MessageView] = []  # noqa: RUF012 - Reflex copies the default for every state
+    loading: bool = True
+    missing: bool = False
+    notice: str = ""
+
+    @rx.event
+    async def start(self) -> None:
+        """The page for a new chat was opened."""
+        self.reset()
+        (await self.get_state(Latest)).reset()
+        self.loading = False
+        await self._load_frame()
+
+    @rx.event
+    async def open(self) -> None:
+        """The page of a chat was opened: show it, and join its answer if one is being written."""
+        self.reset()
+        latest = await self.get_state(Latest)
+        latest.reset()
+        await self._load_frame()
+        self.loading = False
+        thread_id = str(getattr(self, "thread_id", ""))
+        try:
+            opened = await asyncio.to_thread(threads.open_thread, runtime().services.db, await self._account(),
+                                             thread_id)
+        except ChatError:
+            self.missing = True
+            return
+        views = [view_of(message) for message in opened.messages]
+        split = len(views) - 2 if views and views[-1].src else len(views)
+        self.open_id, self.title, self.messages = opened.thread.id, opened.thread.title, views[:split]
+        latest.messages = views[split:]
+
+    @rx.event
+    async def send(self, form: dict[str, Any]) -> Any:  # noqa: ANN401 - Reflex' event specs
+        """Ask. A new chat gets a page of its own; a refused question stays in the field."""
+        self.notice = ""
+        try:
+            prompt = await runtime().answers.ask(await self._account(), self.open_id or None, form.get(COMPOSER))
+        except SpendingRefused as refusal:
+            return (await self.get_state(PlanDialog))._refuse(refusal)
+        except ChatError as error:
+            self.notice = error.text
+            return None
+        if not self.open_id:
+            return rx.redirect(f"/chat/{prompt.thread_id}/")
+        await self._append(prompt.text, prompt.message_id)
+        return rx.set_value(COMPOSER, "")
+
+    @rx.event
+    async def stop(self) -> None:
+        """Stop the answer that is being written in this chat."""
+        running = (await self.get_state(Latest)).running
+        try:
+            await runtime().answers.stop(await self._account(), running)
+        except ChatError as error:
+            self.notice = error.text
+
+    @rx.event
+    async def finished(self, message_id: str) -> None:
+        """The browser says that a stream ended; what is shown from here on comes from the database."""
+        latest = await self.get_state(Latest)
+        try:
+            message = await asyncio.to_thread(threads.owned_message, runtime().services.db, await self._account(),
+                                              message_id)
+        except ChatError:
+            return
+        latest.messages = [view_of(message) if view.id == message.id else view for view in latest.messages]
+        await self._load_frame()
+
+    @rx.event
+    def dismiss(self) -> None:
+        """Close the notice above the composer."""
+        self.notice = ""
+
+    async def _account(self) -> AccountId:
+        """The session's account. Raises NotFound where there is no session."""
+        session = await session_of(self)
+        if session is None:
+            raise NotFound
+        return AccountId(session.account_id)
+
+    async def _load_frame(self) -> None:
+        await (await self.get_state(Viewer))._load()
+        await (await self.get_state(Chats))._load()
+
+    async def _append(self, question: str, message_id: str) -> None:
+        latest = await self.get_state(Latest)
+        latest.messages = [
+            *latest.messages,
+            MessageView(f"{message_id}-question", "user", text=question),
+            MessageView(message_id, "assistant", status="streaming", src=f"/api/answers/{message_id}/stream"),
+        ]
+        await (await self.get_state(Chats))._load()

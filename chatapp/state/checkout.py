@@ -1,0 +1,41 @@
+"""The page after a checkout: waits until Polar's word has arrived, and claims nothing before."""
+
+from __future__ import annotations
+
+import asyncio
+
+import reflex as rx
+
+from chatapp.billing import subscriptions
+from chatapp.ids import AccountId
+from chatapp.state.runtime import runtime
+from chatapp.state.viewer import Viewer, session_of
+
+WAIT_SECONDS = 60
+POLL_SECONDS = 0.5
+
+
+class CheckoutResult(rx.State):
+    """Waiting, arrived, or late."""
+
+    phase: str = "waiting"
+
+    @rx.event(background=True)
+    async def wait(self) -> None:
+        """Watch the local subscription, which the webhook's worker writes, until it is there."""
+        async with self:
+            self.phase = "waiting"
+            session = await session_of(self)
+        if session is None:
+            async with self:
+                self.phase = "signed_out"
+            return
+        for _ in range(int(WAIT_SECONDS / POLL_SECONDS)):
+            if await asyncio.to_thread(subscriptions.is_subscribed, runtime().services.db,
+                                       AccountId(session.account_id)):
+                break
+            await asyncio.sleep(POLL_SECONDS)
+        async with self:
+            viewer = await self.get_state(Viewer)
+            await viewer._load()
+            self.phase = "arrived" if viewer.subscribed else "late"

@@ -1,0 +1,46 @@
+"""What a page that was reached by a redirect tells: the code in its address, as text."""
+
+from __future__ import annotations
+
+import reflex as rx
+
+from chatapp.accounts.texts import TEXTS as ACCOUNT_TEXTS
+from chatapp.billing.texts import TEXTS as BILLING_TEXTS
+from chatapp.state.viewer import Viewer
+
+TEXTS = {**ACCOUNT_TEXTS, **BILLING_TEXTS}
+
+
+class Notices(rx.State):
+    """The page's message, and what it needs from its address. All of it is the browser's word and proves nothing."""
+
+    error: str = ""
+    notice: str = ""
+    token_hash: str = ""
+    link_type: str = ""
+    next: str = "/"
+
+    @rx.event
+    async def read(self) -> None:
+        """The page was opened."""
+        query = self.router.url.query_parameters
+        wait = query.get("wait", "")
+        self.error = _text(query.get("error", ""), wait)
+        self.notice = _text(query.get("notice", ""), wait)
+        self.token_hash = query.get("token_hash", "")[:200]
+        self.link_type = query.get("type", "email")[:30]
+        self.next = query.get("next", "/")[:300]
+        await (await self.get_state(Viewer))._load()
+
+
+def _text(code: str, wait: str) -> str:
+    """The text of a code; an unknown code is not shown, since anybody can write an address."""
+    text = TEXTS.get(code, "")
+    seconds = int(wait) if wait.isascii() and wait.isdigit() and len(wait) < 7 else 0
+    return text.replace("{wait}", _waiting(seconds)) if text else ""
+
+
+def _waiting(seconds: int) -> str:
+    from chatapp.accounts.texts import wait_text
+
+    return wait_text(seconds) if seconds else "a moment"
