@@ -1,1 +1,7 @@
-"""Templates, and the mails that events cause."""
+"""Mail: templates, and the queue that carries each of them to Resend once."""
+
+from chatapp.mail import templates
+from chatapp.mail.layout import Mail
+from chatapp.mail.queue import deliver, enqueue
+
+__all__ = ["Mail", "deliver", "enqueue", "templates"]
