@@ -1,0 +1,170 @@
+"""One paid step: hold → call → settle, whatever happens in between.
+
+    hold = await place(payer, order)
+    async with paid(payer, hold, bill=…):
+        …the call…
+
+`bill` says afterwards what was used, or None if certainly nothing was sent; only then is the hold released without
+a ledger row. When the step ends in an exception, and a cancel is one, the ledger is written at once and without
+waiting for anything, so that no second cancel can come in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from functools import partial
+from typing import Literal, TypeAlias, TypeVar
+
+from chatapp.agent.errors import was_stopped
+from chatapp.billing import holds, ledger
+from chatapp.billing.entitlements import Entitlement
+from chatapp.billing.holds import PlacedHold
+from chatapp.billing.pricing import UnitPrices
+from chatapp.db import Database, now
+
+CHECKPOINT_SECONDS = 1.0
+"""How much of a running step a crash may leave unrecorded."""
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Payer:
+    """On whose account steps are taken, and for which turn of which thread."""
+
+    db: Database
+    entitlement: Entitlement
+    turn_id: str
+    thread_id: str
+    now: Callable[[], datetime] = field(default=now)
+
+    async def affordable_cost_usd(self) -> Decimal:
+        """The cost, in dollars, that the turn may still incur."""
+        return await asyncio.to_thread(
+            holds.affordable_cost_usd, self.db, self.entitlement, self.turn_id, self.now()
+        )
+
+
+@dataclass(frozen=True)
+class Order:
+    """A step that is about to be paid for.
+
+    Attributes:
+        provider: who is paid.
+        name: the model or the tool.
+        prices: None where the vendor reports the cost itself.
+        bound_cost_usd: the most that it can cost, in dollars.
+        bound: the quantities of that bound.
+    """
+
+    kind: Literal["model", "tool"]
+    provider: str
+    name: str
+    prices: UnitPrices | None
+    bound_cost_usd: Decimal
+    bound: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a step used.
+
+    Attributes:
+        quantities: in the buckets of the order's prices.
+        exact: False for an estimate.
+        cost_usd: what the vendor reported, in dollars; None where the prices make the cost.
+        failed: the call came back without the result that was asked for.
+    """
+
+    quantities: Mapping[str, int]
+    exact: bool
+    cost_usd: Decimal | None = None
+    failed: bool = False
+
+
+Billing: TypeAlias = Callable[[BaseException | None], Bill | None]
+"""Makes the bill from the exception that ended the step, or None; returns None if certainly nothing was sent."""
+
+
+async def place(payer: Payer, order: Order) -> PlacedHold:
+    """Set the money aside. A cancel while the database works leaves no hold.
+
+    Raises:
+        InsufficientFunds: it does not fit; nothing was sent.
+    """
+    hold = partial(
+        holds.place, payer.db, payer.entitlement, turn_id=payer.turn_id, thread_id=payer.thread_id, kind=order.kind,
+        provider=order.provider, name=order.name, prices=order.prices, bound_cost_usd=order.bound_cost_usd,
+        quantities_bound=order.bound, now=payer.now(),
+    )
+    return await _to_the_end(hold, undo=partial(holds.release, payer.db))
+
+
+@asynccontextmanager
+async def paid(
+    payer: Payer, hold: PlacedHold, *, bill: Billing, estimate: Callable[[], Mapping[str, int]] | None = None
+) -> AsyncIterator[None]:
+    """Around the call that the hold pays for: settles it by `bill` when the call ends, in whatever way.
+
+    Args:
+        payer: who placed the hold.
+        hold: the money set aside.
+        bill: see `Billing`.
+        estimate: the quantities used so far; noted about every second, for the case that this process dies.
+    """
+    notes = asyncio.create_task(_note(payer, hold, estimate)) if estimate else None
+    try:
+        yield
+    except BaseException as error:
+        if notes:
+            notes.cancel()
+        _close(payer, hold, bill(error), "stopped" if was_stopped(error) else "failed")
+        raise
+    if notes:
+        notes.cancel()
+    await _to_the_end(partial(_close, payer, hold, bill(None), "ok"))
+
+
+def _close(payer: Payer, hold: PlacedHold, bill: Bill | None, status: Literal["ok", "stopped", "failed"]) -> None:
+    if bill is None:
+        holds.release(payer.db, hold)
+        return
+    ledger.settle(
+        payer.db, hold, bill.quantities, exact=bill.exact, status="failed" if bill.failed else status,
+        cost_usd=bill.cost_usd, now=payer.now(),
+    )
+
+
+async def _note(payer: Payer, hold: PlacedHold, estimate: Callable[[], Mapping[str, int]]) -> None:
+    while True:
+        await asyncio.sleep(CHECKPOINT_SECONDS)
+        try:
+            await asyncio.to_thread(holds.checkpoint, payer.db, hold, estimate(), payer.now())
+        except Exception:  # the call goes on: without this note a crash would leave an older estimate, no more
+            _log.exception("Could not note the progress of hold %s.", hold.id)
+
+
+async def _to_the_end(call: Callable[[], _T], *, undo: Callable[[_T], None] | None = None) -> _T:
+    """Run a short blocking call in a thread, and wait for its end even if this task is cancelled meanwhile.
+
+    Then `undo` takes back what the call did, if given, and the cancellation goes on.
+    """
+    work = asyncio.ensure_future(asyncio.to_thread(call))
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return work.result()
+    if undo is not None and work.exception() is None:
+        undo(work.result())
+    raise cancelled
