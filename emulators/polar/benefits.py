@@ -127,9 +127,12 @@ def show(benefit: Document) -> Document:
 
 
 def public(benefit: Document) -> Document:
-    """A benefit as a checkout shows it."""
+    """A benefit as a checkout shows it. A credit's properties, newer than the document, are required by the SDK."""
     shown = show(benefit)
-    return {key: shown[key] for key in PUBLIC_FIELDS}
+    kept = {key: shown[key] for key in PUBLIC_FIELDS}
+    if benefit["type"] != "meter_credit":
+        return kept
+    return {**kept, "properties": {key: benefit["properties"][key] for key in ("units", "meter_id")}}
 
 
 def grant(polar: Polar, subscription: Document, benefit: Document) -> Document:

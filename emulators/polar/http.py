@@ -149,7 +149,7 @@ class Api:
         self.polar.rouse()
         if isinstance(answer, Response):
             return answer
-        return Response(status_code=status) if answer is None else JSONResponse(answer, status)
+        return Response(status_code=204) if status == 204 else JSONResponse(answer, status)
 
     def _limit(self, body: bytes) -> None:
         most = self.polar.settings.request_bytes

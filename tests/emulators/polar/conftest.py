@@ -51,7 +51,7 @@ class Receiver:
     hooks: list[Received] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
 
-    async def __call__(self, request) -> Response:
+    async def receive(self, request) -> Response:
         self.hooks.append(Received(dict(request.headers), (await request.body()).decode()))
         return Response(status_code=self.answers.pop(0) if self.answers else 202)
 
@@ -142,7 +142,7 @@ async def town(tmp_path, settings):
     checked = Checked(Starlette(
         routes=[Mount("/polar", FaultMiddleware(Starlette(routes=emulator.routes(world, settings)),
                                                 faults=world.faults, vendor="polar")),
-                Route("/api/webhooks/polar", receiver, methods=["POST"])],
+                Route("/api/webhooks/polar", receiver.receive, methods=["POST"])],
         lifespan=lambda _: emulator.background(world)))
     server = uvicorn.Server(uvicorn.Config(checked, log_level="critical", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
