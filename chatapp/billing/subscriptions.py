@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
+from chatapp.billing import balances, provision
 from chatapp.billing.balances import ONGOING
 from chatapp.billing.catalog import FREE, PLANS, VISITOR, Plan, without_limits
+from chatapp.billing.provision import Catalogue
+from chatapp.billing.sql import insert
+from chatapp.clients.polar_types import PolarSubscription
 from chatapp.db import Database
+from chatapp.db import now as clock
 from chatapp.models import Account, Subscription
 from chatapp.settings import Settings
+
+if TYPE_CHECKING:
+    from chatapp.services import Services
+
+NONE = "none"
+"""The mirror's status of an account that has never subscribed, or whose customer Polar no longer knows."""
 
 
 def plan_of(db: Database, account_id: str, settings: Settings, now: datetime) -> Plan:
@@ -43,3 +57,68 @@ def _subscribed(subscription: Subscription | None, now: datetime) -> Plan | None
 def _unsubscribed(session: Session, account_id: str) -> Plan:
     account = session.get(Account, account_id)
     return VISITOR if account is None or account.kind == "visitor" else FREE
+
+
+async def refresh(services: Services, account_id: str) -> Plan:
+    """Ask Polar for the account's subscriptions and write what it says to the mirror; return the plan.
+
+    The list of subscriptions is asked, not the customer's state: the state is cached for up to an hour, and a
+    subscription that is past due is not in it. The answer to a question asked earlier never replaces that to a later
+    one, in whatever order they arrive.
+
+    Raises:
+        Unavailable, Rejected: Polar did not say; the mirror stays as it was.
+    """
+    asked_at = clock()
+    found = await services.polar.subscriptions_of(account_id)
+    return await asyncio.to_thread(_write, services, account_id, found, asked_at)
+
+
+async def refresh_stale(services: Services, older_than: timedelta, limit: int = 50) -> int:
+    """Refresh the subscriptions that no webhook has touched for so long; return how many."""
+    before = clock() - older_than
+    with services.db.reading() as session:
+        stale = session.exec(
+            select(Subscription.account_id).where(Subscription.refreshed_at < before, Subscription.status != NONE)
+            .order_by(col(Subscription.refreshed_at)).limit(limit)
+        ).all()
+    for account_id in stale:
+        await refresh(services, account_id)
+    return len(stale)
+
+
+def _write(services: Services, account_id: str, found: Sequence[PolarSubscription], asked_at: datetime) -> Plan:
+    with services.db.session() as session:
+        catalogue = provision.required(session, services.settings)
+        values = _mirror(_most_current(found, catalogue), catalogue, asked_at)
+        session.exec(insert(session, Subscription).values(account_id=account_id, **values).on_conflict_do_update(
+            index_elements=["account_id"], set_=values, where=col(Subscription.refreshed_at) < asked_at,
+        ))
+        balances.current(session, account_id, asked_at)
+        return plan_in(session, account_id, services.settings, asked_at)
+
+
+def _most_current(found: Sequence[PolarSubscription], catalogue: Catalogue) -> PolarSubscription | None:
+    """Of our products the subscription that counts: an ongoing one before others, then the one begun last."""
+    ours = [subscription for subscription in found if catalogue.plan_of(subscription.product_id)]
+
+    def weight(subscription: PolarSubscription) -> tuple[int, datetime]:
+        ongoing = {"active": 2, "trialing": 2, "past_due": 1}.get(subscription.status, 0)
+        return ongoing, subscription.started_at or subscription.current_period_start
+
+    return max(ours, key=weight, default=None)
+
+
+def _mirror(subscription: PolarSubscription | None, catalogue: Catalogue, asked_at: datetime) -> dict[str, Any]:
+    if subscription is None:
+        return {"polar_subscription_id": "", "polar_customer_id": "", "plan": "", "status": NONE,
+                "current_period_start": asked_at, "current_period_end": None, "cancel_at_period_end": False,
+                "ends_at": None, "refreshed_at": asked_at}
+    return {
+        "polar_subscription_id": subscription.id, "polar_customer_id": subscription.customer_id,
+        "plan": catalogue.plan_of(subscription.product_id) or "", "status": subscription.status,
+        "current_period_start": subscription.current_period_start,
+        "current_period_end": subscription.current_period_end,
+        "cancel_at_period_end": subscription.cancel_at_period_end, "ends_at": subscription.ends_at,
+        "refreshed_at": asked_at,
+    }

@@ -21,7 +21,8 @@ EVENTS = (
     "subscription.uncanceled", "subscription.cycled", "subscription.revoked", "subscription.past_due",
     "subscription.paused", "subscription.resumed",
     "order.created", "order.updated", "order.paid", "order.refunded", "refund.created", "refund.updated",
-    "benefit_grant.created", "benefit_grant.cycled", "benefit_grant.updated", "benefit_grant.revoked", "checkout.updated",
+    "benefit_grant.created", "benefit_grant.cycled", "benefit_grant.updated", "benefit_grant.revoked",
+    "checkout.updated",
 )
 
 

@@ -1,0 +1,95 @@
+"""Billing by hand or by cron: `python -m chatapp.billing deliver|apply|reconcile|explain|webhook|retry-parked`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from typing import Any
+
+from chatapp.billing import delivery, explain, holds, inbox, outbox, provision, reconcile
+from chatapp.billing.ledger import CHANNEL
+from chatapp.db import Database, now
+from chatapp.services import Services, build
+from chatapp.settings import load
+
+WEBHOOK_PATH = "/api/webhooks/polar"
+
+
+async def _deliver(services: Services, _: argparse.Namespace) -> int:
+    swept = holds.sweep(services.db, now())
+    sent, read = await delivery.deliver(services), await inbox.process(services)
+    print(f"{swept} dead holds settled, {sent} events delivered, {read} webhooks processed, "
+          f"{outbox.pending(services.db, CHANNEL)} events still pending")
+    return 0
+
+
+async def _apply(services: Services, _: argparse.Namespace) -> int:
+    catalogue = await provision.apply(services)
+    print(f"meter {catalogue.meter_id}")
+    for plan, product_id in catalogue.products.items():
+        print(f"product {product_id}  {plan}")
+    address = services.settings.api_url + WEBHOOK_PATH
+    if address not in await services.polar.catalog.webhook_urls():
+        print(f"No webhook endpoint at Polar delivers to {address}: `python -m chatapp.billing webhook` makes one.")
+    return 0
+
+
+async def _webhook(services: Services, _: argparse.Namespace) -> int:
+    secret = await services.polar.catalog.create_webhook(services.settings.api_url + WEBHOOK_PATH)
+    print(f"POLAR_WEBHOOK_SECRET={secret}")
+    return 0
+
+
+async def _reconcile(services: Services, _: argparse.Namespace) -> int:
+    differences = await reconcile.reconcile(services)
+    for difference in differences:
+        print(f"{difference.account_id}  {difference.what}: {difference.ours} and {difference.theirs}")
+    print(f"{len(differences)} differences")
+    return 1 if differences else 0
+
+
+async def _explain(services: Services, arguments: argparse.Namespace) -> int:
+    text = explain.explain(services.db, arguments.event)
+    print(text or f"The ledger has no event {arguments.event}.")
+    return 0 if text else 1
+
+
+async def _retry_parked(services: Services, _: argparse.Namespace) -> int:
+    print(f"{outbox.unpark(services.db, CHANNEL, now())} parked events are due again")
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command with the settings of the environment; 0 if all is well."""
+    parser = argparse.ArgumentParser(prog="python -m chatapp.billing", description="Billing by hand or by cron.")
+    commands = parser.add_subparsers(required=True)
+    parts: dict[str, tuple[Any, str]] = {
+        "deliver": (_deliver, "deliver pending usage, process webhooks, settle dead holds"),
+        "apply": (_apply, "make sure that Polar has the meter and the products"),
+        "reconcile": (_reconcile, "hold the ledger against Polar; 1 if they differ"),
+        "explain": (_explain, "show how one charge came about"),
+        "webhook": (_webhook, "make Polar's webhook endpoint and print its secret"),
+        "retry-parked": (_retry_parked, "queue again what Polar refused"),
+    }
+    for name, (function, text) in parts.items():
+        command = commands.add_parser(name, help=text)
+        command.set_defaults(function=function)
+        if name == "explain":
+            command.add_argument("event")
+    arguments = parser.parse_args(argv)
+    return asyncio.run(_run(arguments))
+
+
+async def _run(arguments: argparse.Namespace) -> int:
+    services = build(load())
+    try:
+        await asyncio.to_thread(Database.migrate, services.db)
+        return int(await arguments.function(services, arguments))
+    finally:
+        await services.polar.close()
+        await services.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Reconciliation: the ledger, the outbox, the running totals and Polar's meter, held against each other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func
+from sqlmodel import Session, and_, col, select
+
+from chatapp.billing import balances, provision
+from chatapp.billing.ledger import CHANNEL
+from chatapp.billing.money import microusd
+from chatapp.db import Database, now
+from chatapp.models import Balance, Hold, OutboxMessage, UsageEvent
+
+if TYPE_CHECKING:
+    from chatapp.services import Services
+
+SETTLING = timedelta(minutes=1)
+"""How long an event that Polar has taken may be missing from its sums."""
+MARGIN = timedelta(days=1)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two figures of one account that should agree and do not.
+
+    Attributes:
+        what: `ledger and outbox` (events) | `ledger and totals` (nano-dollars) | `ledger and Polar` (micro-dollars).
+    """
+
+    account_id: str
+    what: str
+    ours: Decimal
+    theirs: Decimal
+
+
+@dataclass(frozen=True)
+class _Billed:
+    """An account's billable ledger rows: all of them, and those that Polar must have summed by now."""
+
+    account_id: str
+    since: datetime
+    charge_nanousd: int
+    settled_nanousd: int
+
+
+async def reconcile(services: Services, account_id: str | None = None) -> list[Difference]:
+    """All differences, of one account or of all. A difference is logged as an error; nothing is corrected.
+
+    Raises:
+        Unavailable, Rejected: Polar's side could not be read.
+    """
+    at = now()
+    differences = await asyncio.to_thread(local_differences, services.db, at, account_id)
+    with services.db.reading() as session:
+        meter_id = provision.required(session, services.settings).meter_id
+    for billed in await asyncio.to_thread(_billed, services.db, at, account_id):
+        theirs = await services.polar.meter_quantity(
+            meter_id, billed.since - MARGIN, at + MARGIN, external_id=billed.account_id)
+        if not microusd(billed.settled_nanousd) <= theirs <= microusd(billed.charge_nanousd):
+            ours = microusd(billed.charge_nanousd)
+            differences.append(Difference(billed.account_id, "ledger and Polar", ours, theirs))
+    for difference in differences:
+        _log.error("Reconciliation: %s", difference)
+    return differences
+
+
+def local_differences(db: Database, at: datetime, account_id: str | None = None) -> list[Difference]:
+    """The differences within our own tables."""
+    with db.reading() as session:
+        accounts = [account_id] if account_id else session.exec(select(Balance.account_id)).all()
+    differences = []
+    for account in accounts:
+        with db.session() as session:  # one transaction each: it locks the account's balance while it adds up
+            differences += [*_unsent(session, account), *_totals(session, account, at)]
+    return differences
+
+
+def _unsent(session: Session, account_id: str) -> list[Difference]:
+    """Every ledger row has its message; `ours` counts the rows."""
+    rows, messages = session.exec(
+        select(func.count(), func.count(col(OutboxMessage.id))).select_from(UsageEvent).join(
+            OutboxMessage, and_(OutboxMessage.key == UsageEvent.id, OutboxMessage.channel == CHANNEL), isouter=True,
+        ).where(UsageEvent.account_id == account_id)
+    ).one()
+    if rows == messages:
+        return []
+    return [Difference(account_id, "ledger and outbox", Decimal(rows), Decimal(messages))]
+
+
+def _totals(session: Session, account_id: str, at: datetime) -> list[Difference]:
+    """The period's charge and what is held: in the ledger and the holds, and in the running totals."""
+    balance = balances.current(session, account_id, at)
+    charged = session.exec(select(func.coalesce(func.sum(UsageEvent.charge_nanousd), 0)).where(
+        UsageEvent.account_id == account_id, UsageEvent.occurred_at >= balance.period_start)).one()
+    held = session.exec(select(func.coalesce(func.sum(Hold.amount_nanousd), 0))
+                        .where(Hold.account_id == account_id)).one()
+    pairs = ((int(charged), balance.charged_nanousd), (int(held), balance.held_nanousd))
+    return [Difference(account_id, "ledger and totals", Decimal(ours), Decimal(theirs))
+            for ours, theirs in pairs if ours != theirs]
+
+
+def _billed(db: Database, at: datetime, account_id: str | None) -> list[_Billed]:
+    settled = and_(col(OutboxMessage.delivered_at).is_not(None), col(OutboxMessage.delivered_at) < at - SETTLING)
+    charge = func.sum(UsageEvent.charge_nanousd)
+    query = (
+        select(UsageEvent.account_id, func.min(UsageEvent.occurred_at), charge,
+               func.coalesce(charge.filter(settled), 0))
+        .join(OutboxMessage, and_(OutboxMessage.key == UsageEvent.id, OutboxMessage.channel == CHANNEL))
+        .where(col(UsageEvent.billable)).group_by(UsageEvent.account_id)
+    )
+    if account_id is not None:
+        query = query.where(UsageEvent.account_id == account_id)
+    with db.reading() as session:
+        return [_Billed(account, since, int(total), int(sure))
+                for account, since, total, sure in session.exec(query).all()]

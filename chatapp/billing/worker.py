@@ -1,0 +1,101 @@
+"""The background work of billing: one loop in every process, made harmless to its likes by leases.
+
+What it does in a round is over when there is nothing to do, so that an idle app costs next to nothing. Nothing here
+ends the loop but its cancellation: what fails is logged and tried again in the next round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from chatapp.billing import delivery, holds, inbox, leases, provision, reconcile, subscriptions
+from chatapp.clients.errors import Rejected, Unavailable
+from chatapp.db import now
+
+if TYPE_CHECKING:
+    from chatapp.services import Services
+
+IDLE_SECONDS = 2.0
+POLL_AFTER = timedelta(hours=1)
+"""A webhook that never came is made up for after at most this long."""
+HOURLY_LEASE_SECONDS = 900.0
+PROVISION_PAUSE_SECONDS = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+async def run(services: Services, wake: asyncio.Event) -> None:
+    """Work until cancelled; `wake` starts a round at once."""
+    await asyncio.gather(_provision(services), _rounds(services, wake))
+
+
+def nudge(wake: asyncio.Event) -> None:
+    """Have what a turn has just spent delivered at once.
+
+    From another thread: `loop.call_soon_threadsafe(nudge, wake)`.
+    """
+    wake.set()
+
+
+async def one_round(services: Services) -> None:
+    """Everything that is due: webhooks, dead holds, deliveries, and the hourly jobs."""
+    await _logged("sweep", lambda: asyncio.to_thread(holds.sweep, services.db, now()))
+    await asyncio.gather(
+        _logged("inbox", lambda: inbox.process(services)),
+        _logged("delivery", lambda: delivery.deliver(services)),
+        _logged("poll", lambda: _hourly(services, "poll", _poll)),
+        _logged("reconcile", lambda: _hourly(services, "reconcile", _reconcile)),
+    )
+
+
+async def _rounds(services: Services, wake: asyncio.Event) -> None:
+    while True:
+        wake.clear()
+        await one_round(services)
+        with suppress(TimeoutError):  # nobody woke us: the next round is due all the same
+            await asyncio.wait_for(wake.wait(), IDLE_SECONDS)
+
+
+async def _provision(services: Services) -> None:
+    """Make sure of the catalogue once per start; an outage of Polar only puts it off."""
+    while True:
+        try:
+            await provision.apply(services)
+        except (Unavailable, Rejected) as error:
+            _log.warning("The catalogue at Polar is not set up yet: %s", error)
+        except Exception:
+            _log.exception("Setting up the catalogue at Polar failed.")
+        else:
+            return
+        await asyncio.sleep(PROVISION_PAUSE_SECONDS)
+
+
+async def _hourly(services: Services, name: str, job: Callable[[Services], Awaitable[str]]) -> None:
+    key = f"{name}:{now():%Y-%m-%dT%H}"
+    if not await asyncio.to_thread(leases.claim, services.db, key, HOURLY_LEASE_SECONDS, now()):
+        return
+    # A failed run keeps its lease: the next attempt comes when the lease ends, and not in every round.
+    outcome = await job(services)
+    await asyncio.to_thread(leases.finish, services.db, key, outcome, now())
+
+
+async def _poll(services: Services) -> str:
+    return f"{await subscriptions.refresh_stale(services, POLL_AFTER)} subscriptions refreshed"
+
+
+async def _reconcile(services: Services) -> str:
+    return f"{len(await reconcile.reconcile(services))} differences"
+
+
+async def _logged(name: str, job: Callable[[], Awaitable[object]]) -> None:
+    try:
+        await job()
+    except Unavailable as error:
+        _log.warning("Billing's %s waits: %s", name, error)
+    except Exception:
+        _log.exception("Billing's %s failed; it is tried again.", name)
