@@ -51,6 +51,7 @@ def assign(polar: Polar, customer_id: str) -> None:
         f"AND {VISIBLE} AND source = 'user'", subscription["id"] if subscription else NEVER, customer_id)
     if subscription is not None:
         _measure(polar, subscription)
+        state.mark(polar, customer_id)
 
 
 def _measure(polar: Polar, subscription: Document) -> Document:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from pydantic import ValidationError
@@ -35,6 +36,14 @@ def invalid(loc: tuple[str | int, ...], message: str, value: object, *, kind: st
     return Refused(422, {"error": "PolarRequestValidationError", "detail": detail})
 
 
+def _plain(value: object) -> object:
+    """A value of an error's context as it stands on the wire: an exception is an empty object there."""
+    if isinstance(value, Exception):
+        return {}
+    return float(value) if isinstance(value, Decimal) and value % 1 else int(value) if isinstance(
+        value, Decimal) else value
+
+
 def malformed(error: ValidationError, *prefix: str) -> Refused:
     """422 for a request that does not have the documented form: one detail per problem."""
     detail = []
@@ -42,8 +51,6 @@ def malformed(error: ValidationError, *prefix: str) -> Refused:
         entry: dict[str, Any] = {"type": problem["type"], "loc": [*prefix, *problem["loc"]], "msg": problem["msg"],
                                  "input": problem["input"]}
         if "ctx" in problem:
-            # An exception object in the context becomes an empty object on the wire, as in the real server.
-            entry["ctx"] = {key: {} if isinstance(value, Exception) else value
-                            for key, value in problem["ctx"].items()}
+            entry["ctx"] = {key: _plain(value) for key, value in problem["ctx"].items()}
         detail.append(entry)
     return Refused(422, {"error": "RequestValidationError", "detail": detail})

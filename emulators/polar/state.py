@@ -54,8 +54,13 @@ def _shown(polar: Polar, customer: Document) -> Document:
 
 def schedule(polar: Polar, customer_id: str) -> None:
     """Let the state catch up a moment from now; tell at once that something changed."""
+    outgoing.emit(polar, "customer.state_changed", _shown(polar, polar.tables.need("customer", customer_id)))
+    mark(polar, customer_id)
+
+
+def mark(polar: Polar, customer_id: str) -> None:
+    """Let the state catch up a moment from now."""
     customer = polar.tables.need("customer", customer_id)
-    outgoing.emit(polar, "customer.state_changed", _shown(polar, customer))
     if customer["_state_due"] is None:
         due = polar.now() + timedelta(seconds=polar.settings.state_delay_seconds)
         polar.tables.save({**customer, "_state_due": stamp(due)})

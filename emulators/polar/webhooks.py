@@ -18,17 +18,8 @@ from emulators.polar.errors import not_found
 from emulators.polar.http import Api, Call, page
 from emulators.polar.outgoing import API_VERSION
 from emulators.polar.tables import Document
+from emulators.polar.webhook_types import EventType
 
-EventType = Literal[
-    "checkout.created", "checkout.updated", "checkout.expired", "customer.created", "customer.updated",
-    "customer.deleted", "customer.state_changed", "customer_seat.assigned", "customer_seat.claimed",
-    "customer_seat.revoked", "member.created", "member.updated", "member.deleted", "order.created", "order.updated",
-    "order.paid", "order.refunded", "subscription.created", "subscription.updated", "subscription.active",
-    "subscription.canceled", "subscription.uncanceled", "subscription.cycled", "subscription.revoked",
-    "subscription.past_due", "subscription.paused", "subscription.resumed", "refund.created", "refund.updated",
-    "product.created", "product.updated", "discount.created", "discount.updated", "discount.deleted", "benefit.created",
-    "benefit.updated", "benefit_grant.created", "benefit_grant.cycled", "benefit_grant.updated",
-    "benefit_grant.revoked", "organization.updated"]
 PRECONFIGURED = "Set up in the dashboard"
 FIELDS = ("created_at", "modified_at", "id", "url", "name", "format", "secret", "organization_id", "events", "enabled",
           "api_version")
@@ -90,7 +81,7 @@ def routes(api: Api) -> list[Route]:
 
 def create(call: Call) -> Document:
     """Make an endpoint with a fresh secret."""
-    return show(add(call.polar, call.read(EndpointCreate).model_dump(), secret=_secret()))
+    return show(add(call.polar, call.read(EndpointCreate).model_dump(mode="json"), secret=_secret()))
 
 
 def add(polar: Polar, fields: Document, *, secret: str) -> Document:
@@ -109,7 +100,7 @@ def ensure_preconfigured(polar: Polar) -> None:
     if found:
         polar.tables.save({**found[0], **fields})
         return
-    events = list(EventType.__args__)  # type: ignore[attr-defined]  # the members of a Literal
+    events = [kind.value for kind in EventType]
     added = add(polar, {"name": PRECONFIGURED, "format": "raw", "events": events, "api_version": API_VERSION,
                         "url": fields["url"]}, secret=fields["secret"])
     polar.tables.save({**added, **fields})
@@ -122,7 +113,7 @@ def _secret() -> str:
 def update(call: Call) -> Document:
     """Change an endpoint. To enable it again forgives its failures."""
     endpoint = call.document("webhook_endpoint")
-    changes = call.read(EndpointUpdate).model_dump(exclude_none=True)
+    changes = call.read(EndpointUpdate).model_dump(mode="json", exclude_none=True)
     if changes.get("enabled"):
         changes["_failures"] = 0
     return show(call.polar.touch({**endpoint, **changes}))

@@ -19,6 +19,8 @@ NOT_EMULATED = {
     "events of later": "as above",
     "metrics": "metrics are not emulated: nothing but Polar's dashboard shows them",
 }
+RANDOM_ORDER = {"list", "list ext", "get event"}  # events of one millisecond: another one may stand in the place
+DATE = re.compile(r"[A-Z][a-z]{2} \d{1,2}, \d{4}")
 LATE = 60.0
 CAUGHT_UP = {"customer_meters after", "state with grants", "state with usage", "state after revoke", "state after cycle"}
 EPOCH = datetime.fromisoformat("2026-11-20T10:25:04.261395+00:00")
@@ -28,8 +30,7 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12
 EARLIER_OR_LATER = {"modified_at", "first_user_event_at"}
 # What differs by nature: secrets, addresses, the organization's own prefix and key, and random order within a millisecond.
 DIFFERENT = {"secret", "token", "client_secret", "url", "success_url", "customer_portal_url", "invoice_number",
-             "publishable_key", "avatar_url", "child_count", "unit_amount", "is_deletable", "granted_at", "parent_id",
-             "webhook-id", "total_count"}
+             "publishable_key", "unit_amount"}
 # Fields of the SDK's version of the interface that the recording server did not have yet.
 NEWER = {"is_deletable", "start_timestamp", "end_timestamp", "units", "seats", "api_version", "properties",
          "uses_standard_webhook_signature"}
@@ -74,6 +75,7 @@ class Replay:
             await town.use(10, "acct-c2deb2", "use.c2deb2", metadata={"units": 10, "dec": 0.2, "user": "u1"})
         if name == "state before cycle":
             await town.clock(seconds=901)
+            await town.clock(seconds=LATE + 1)
         if name.startswith("orders after") and "cycle" in name:
             await town.clock(to="period_end")
         if name == "get deleted":
@@ -156,6 +158,19 @@ def differences(theirs, ours, at: str = "", *, values: bool = True) -> list[str]
     return [f"{at} is {ours!r} instead of {theirs!r}"]
 
 
+def sorted_(value):
+    """The answer with lists that jobs fill in no certain order put in order, and with dates in labels made equal."""
+    if isinstance(value, dict):
+        return {key: sorted_(each) for key, each in value.items()}
+    if isinstance(value, list):
+        every = [sorted_(each) for each in value]
+        if every and isinstance(every[0], dict):
+            every.sort(key=lambda each: str(each.get("benefit_type", "")) + str(
+                each.get("meter", {}).get("name", "") if "balance" in each else ""))
+        return every
+    return DATE.sub("<date>", value) if isinstance(value, str) else value
+
+
 def _both(theirs, ours, pattern: re.Pattern[str]) -> bool:
     return isinstance(theirs, str) and bool(pattern.fullmatch(theirs)) and bool(pattern.fullmatch(ours))
 
@@ -178,6 +193,7 @@ async def test_every_recorded_case_is_answered_as_it_was_recorded(town):
             continue
         theirs, ours = json.loads(replay.translated(json.dumps(case["body"]))), answer.json()
         replay.learn(case["body"], ours)
-        found += [f"{case['case']}: {each}" for each in differences(theirs, ours)]
-    assert found == []
+        values = case["case"] not in RANDOM_ORDER
+        found += [f"{case['case']}: {each}" for each in differences(sorted_(theirs), sorted_(ours), values=values)]
+    assert not found, "\n".join(found)
     assert played == len(cases) - len(NOT_EMULATED)
