@@ -28,22 +28,24 @@ from chatapp.billing.holds import PlacedHold
 from chatapp.billing.pricing import UnitPrices
 from chatapp.db import Database, now
 
-CHECKPOINT_SECONDS = 1.0
-"""How much of a running step a crash may leave unrecorded."""
-
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Payer:
-    """On whose account steps are taken, and for which turn of which thread."""
+    """On whose account steps are taken, and for which turn of which thread.
+
+    Attributes:
+        note_seconds: how much of a running step a crash may leave unrecorded.
+    """
 
     db: Database
     entitlement: Entitlement
     turn_id: str
     thread_id: str
     now: Callable[[], datetime] = field(default=now)
+    note_seconds: float = 1.0
 
     async def affordable_cost_usd(self) -> Decimal:
         """The cost, in dollars, that the turn may still incur."""
@@ -117,7 +119,7 @@ async def paid(
         payer: who placed the hold.
         hold: the money set aside.
         bill: see `Billing`.
-        estimate: the quantities used so far; noted about every second, for the case that this process dies.
+        estimate: the quantities used so far; noted every `note_seconds`, for the case that this process dies.
     """
     notes = asyncio.create_task(_note(payer, hold, estimate)) if estimate else None
     try:
@@ -144,7 +146,7 @@ def _close(payer: Payer, hold: PlacedHold, bill: Bill | None, status: Literal["o
 
 async def _note(payer: Payer, hold: PlacedHold, estimate: Callable[[], Mapping[str, int]]) -> None:
     while True:
-        await asyncio.sleep(CHECKPOINT_SECONDS)
+        await asyncio.sleep(payer.note_seconds)
         try:
             await asyncio.to_thread(holds.checkpoint, payer.db, hold, estimate(), payer.now())
         except Exception:  # the call goes on: without this note a crash would leave an older estimate, no more

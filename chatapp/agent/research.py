@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import logging
+from collections.abc import AsyncGenerator, Iterator
 from typing import TypeAlias
 
 from pydantic_ai import Agent, RunContext
@@ -43,6 +44,8 @@ __all__ = ["AnswerFailed", "Event", "Finished", "ResearchDeps", "Source", "answe
 LIMITS = UsageLimits(request_limit=MAX_REQUESTS + 2)
 """The second brake: the first are the tools that are withdrawn at MAX_REQUESTS."""
 
+_log = logging.getLogger(__name__)
+
 _Streamed: TypeAlias = AgentStreamEvent | AgentRunResultEvent[str]
 
 
@@ -56,7 +59,7 @@ AGENT = Agent(
 )
 
 
-async def answer(question: str, *, history_json: str, deps: ResearchDeps) -> AsyncIterator[Event]:
+async def answer(question: str, *, history_json: str, deps: ResearchDeps) -> AsyncGenerator[Event, None]:
     """Answer a question; the last event is `Finished`.
 
     Whoever reads must read on or close (`contextlib.aclosing`): the model waits for the reader. Cancelling the
@@ -83,6 +86,7 @@ async def answer(question: str, *, history_json: str, deps: ResearchDeps) -> Asy
                 for shown in _shown(event, text):
                     yield shown
     except AgentRunError as error:
+        _log.warning("Turn %s ended without an answer.", deps.turn_id, exc_info=error)
         raise as_answer_failed(error) from error
 
 

@@ -49,9 +49,11 @@ class Library:
     failure: Exception | None = None
     gate: asyncio.Event | None = None
     queries: list[str] = field(default_factory=list)
+    arrived: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
     async def search(self, query: str, *, max_results: int, max_price_usd_per_thousand: int) -> SearchResult:
         self.queries.append(query)
+        self.arrived.release()
         if self.gate:
             await self.gate.wait()
         if self.failure:

@@ -45,7 +45,9 @@ async def research(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterat
 async def test_a_turn_shows_its_steps_in_order_and_every_step_is_in_the_ledger(desk: Desk) -> None:
     events = await desk.ask(scripted(research))
     kinds = [type(event) for event in events]
-    assert kinds == [TextDelta, SearchStarted, SearchFinished, CodeStarted, CodeFinished, TextDelta, TextDelta, Finished]
+    assert kinds == [
+        TextDelta, SearchStarted, SearchFinished, CodeStarted, CodeFinished, TextDelta, TextDelta, Finished,
+    ]
     _, started, found, _, ran, _, _, finished = events
     assert isinstance(started, SearchStarted)
     assert isinstance(found, SearchFinished)
