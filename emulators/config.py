@@ -21,6 +21,7 @@ class Config:
         send_email_hook_secret: `v1,whsec_…`, with which Supabase signs calls of the Send Email Hook.
         polar_webhook_secret: `whsec_…`, with which Polar signs its webhooks to `app_url`.
         keys: the API key that each vendor accepts, by vendor name; any other is refused as the vendor does.
+        site_url: where people see the app, and where Supabase sends browsers back to; `app_url` if it is empty.
         hook_timeout_seconds: how long Supabase waits for the Send Email Hook, all attempts together.
         hook_backoff_seconds: how long it waits after an attempt that reached nobody.
         resend_requests_per_second: Resend's rate limit for a whole team.
@@ -32,6 +33,7 @@ class Config:
     send_email_hook_secret: str
     polar_webhook_secret: str
     keys: dict[str, str]
+    site_url: str = ""
     hook_timeout_seconds: float = 5.0
     hook_backoff_seconds: float = 2.0
     resend_requests_per_second: int = 5
@@ -61,5 +63,6 @@ def from_environment() -> Config:
             "daytona": "dtn_emulated",
             "llm": "sk-emulated",
         },
+        site_url=(get("PUBLIC_URL") or "http://localhost:3000").rstrip("/"),
         resend_requests_per_second=int(get("EMULATED_RESEND_REQUESTS_PER_SECOND") or 5),
     )

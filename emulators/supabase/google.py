@@ -66,7 +66,7 @@ async def page(auth: Auth, request: Request) -> Response:
     """GET: the form. `state` is carried through untouched, as OAuth 2 wants."""
     state = request.query_params.get("state", "")
     action = f"{auth.url}/_emulator/google?{urlencode({'state': state})}"
-    values = {"action": action, "state": state, "destination": auth.world.config.app_url}
+    values = {"action": action, "state": state, "destination": auth.site_url}
     return HTMLResponse(_PAGE.format(**{name: html.escape(value) for name, value in values.items()}))
 
 

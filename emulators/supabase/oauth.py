@@ -37,7 +37,7 @@ async def authorize(auth: Auth, request: Request) -> Response:
 
 async def callback(auth: Auth, request: Request) -> Response:
     """GET /callback?state&code, or &error when the visitor cancelled."""
-    target = auth.world.config.app_url
+    target = auth.site_url
     try:
         with auth.world.store.transaction() as db:
             flow = _flow(auth, db, request.query_params.get("state", ""))

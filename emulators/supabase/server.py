@@ -47,6 +47,11 @@ class Auth:
         """The issuer and base address, `<emulators>/supabase/auth/v1`."""
         return self.signer.issuer
 
+    @property
+    def site_url(self) -> str:
+        """The project's Site URL."""
+        return self.world.config.site_url or self.world.config.app_url
+
     def now(self) -> datetime:
         """The emulated time."""
         return self.world.clock.now()
@@ -60,14 +65,14 @@ class Auth:
 
         Allowed is what has the site's scheme and host (any port on localhost) and loopback addresses.
         """
-        site, target = urlsplit(self.world.config.app_url), urlsplit(wanted or "")
+        site, target = urlsplit(self.site_url), urlsplit(wanted or "")
         host = target.hostname or ""
         same = (target.scheme, host) == (site.scheme, site.hostname)
         if same and (host == "localhost" or target.port == site.port):
             return wanted or ""
         if target.scheme in ("http", "https") and re.fullmatch(r"127(\.\d{1,3}){3}|::1", host):
             return wanted or ""
-        return self.world.config.app_url
+        return self.site_url
 
 
 def endpoint(auth: Auth, handler: Handler) -> Callable[[Request], Awaitable[Response]]:

@@ -54,6 +54,7 @@ def configuration(url: str, app_url: str, database: Path) -> Config:
         from_environment(),
         url=url,
         app_url=app_url,
+        site_url="",
         database=database,
         hook_timeout_seconds=0.5,
         hook_backoff_seconds=0.01,
