@@ -44,7 +44,8 @@ def show(world: World, request: Request) -> Response:
     cards = Markup("").join(_card(vendor, on) for vendor in VENDORS)
     rows = [
         (NAMES[str(row["vendor"])], LABELS[Fault(str(row["kind"]))], _remaining(row["remaining"]),
-         code(row["path"] or "any"), f"{row['seconds']:g} s", button("Switch off", HERE, fields={**_key(row), "on": "0"}))
+         code(row["path"] or "any"), f"{row['seconds']:g} s",
+         button("Switch off", HERE, fields={**_key(row), "on": "0"}))
         for row in active
     ]  # fmt: skip
     columns = ("Vendor", "Fault", "Requests left", "Path contains", "Waits", "")
