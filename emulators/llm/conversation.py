@@ -53,7 +53,7 @@ class Conversation:
         question: the last user message.
         earlier: the user messages before it, oldest first.
         results: the results of tools since the last user message.
-        sources: the numbered sources that this turn has found; if none, those of the turns before it.
+        sources: the numbered sources that this turn has found; numbers of earlier turns mean nothing any more.
     """
 
     system: str
@@ -88,13 +88,12 @@ def read(messages: list[dict[str, Any]]) -> Conversation:
     last = users[-1] if users else len(messages)
     results = _results(messages)
     present = [result for at, result in results if at > last]
-    before = [result for at, result in results if at < last]
     return Conversation(
         system="\n".join(text_of(m) for m in messages if m["role"] in ("system", "developer")),
         question=text_of(messages[last]).strip() if users else "",
         earlier=tuple(text_of(messages[at]).strip() for at in users[:-1]),
         results=tuple(present),
-        sources=_sources(present) or _sources(before[::-1]),
+        sources=_sources(present),
     )
 
 

@@ -13,6 +13,8 @@ from emulators.llm.conversation import Conversation
 
 _SEARCH = re.compile(r"search", re.I)
 _CODE = re.compile(r"code|python", re.I)
+_LONGEST_SIDE_INSTRUCTION = 1_000
+"""In characters: what is longer instructs an agent, whatever words it has."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ def _forced(functions: dict[str, Any], tool_choice: object, conversation: Conver
 
 def _side_call(conversation: Conversation) -> str | None:
     """The answer to a request for a title, for follow-up questions or for a summary; None for any other."""
-    instruction = f"{conversation.system}\n{conversation.question[:200]}".lower()
+    if conversation.results or len(conversation.system) > _LONGEST_SIDE_INSTRUCTION:
+        return None
+    instruction = (conversation.system or conversation.question[:200]).lower()
     if not re.search(r"\b(title|follow-?ups?|summar\w+)\b", instruction):
         return None
     if "title" in instruction:

@@ -9,6 +9,7 @@ from emulators.llm.conversation import Conversation, Source, ToolResult, key_ter
 NOTICE = "*No real model is connected: the local emulator put this answer together from the tools' results.*"
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9“\"])|\n+")
 _FIGURE = re.compile(r"(?:about |around |roughly )?\d[\d.,]* (?:to \d[\d.,]* )?[a-z°%$][\w°%/-]+(?: [a-z][\w/-]+)?")
+_ABOUT_FIGURES = re.compile(r"\bfigures?\b.*\b(drawn|shown)\b", re.I)
 _GREETING = re.compile(r"^\W*(hi|hello|hey|good (?:morning|evening|day)|thanks?|thank you)\b.{0,20}$", re.I | re.S)
 
 
@@ -126,16 +127,21 @@ def _code_of(result: ToolResult) -> str:
 
 def _outcome(output: str) -> str:
     """The last sentence that a program printed."""
-    lines = [line.strip() for line in output.splitlines() if line.strip().endswith(".") and not line.startswith("|")]
+    lines = [line for line in _lines(output) if line.endswith(".") and not line.startswith("|")]
     return lines[-1] if lines and len(lines[-1]) < 300 else ""
 
 
 def _tables_and_lines(output: str) -> tuple[str, str]:
     """What a program printed: its markdown table as it is, everything else as text to be read literally."""
-    lines = [line.rstrip() for line in output.splitlines() if line.strip()]
+    lines = _lines(output)
     table = "\n".join(line for line in lines if line.startswith("|"))
     other = "\n".join(line for line in lines if not line.startswith("|"))
     return table, f"```text\n{other[:3000]}\n```" if other else ""
+
+
+def _lines(output: str) -> list[str]:
+    """What a program printed, line by line, without what the tool adds about figures."""
+    return [line.rstrip() for line in output.splitlines() if line.strip() and not _ABOUT_FIGURES.search(line)]
 
 
 def _quoted(question: str) -> str:

@@ -43,6 +43,7 @@ class Research:
         self.monty = Monty()
         self.runs: list[CodeResult] = []
         self.queries: list[str] = []
+        self.found = FOUND
         self.agent = Agent(model_of(served))
         self.agent.tool_plain(self.search_web)
         self.agent.tool_plain(description=f"Run Python code. {self.monty.instructions}")(self.run_code)
@@ -50,11 +51,12 @@ class Research:
     async def search_web(self, query: str) -> str:
         """Search the web for sources."""
         self.queries.append(query)
-        return FOUND
+        return self.found
 
     async def run_code(self, code: str) -> str:
         self.runs.append(await self.monty.run(code, thread_id="t", timeout_seconds=5))
-        return self.runs[-1].stdout + (self.runs[-1].error or "")
+        figures = f"{len(self.runs[-1].figures)} figure(s) were drawn and are shown to the person."
+        return f"{self.runs[-1].stdout}{self.runs[-1].error or ''}\n{figures}"
 
     async def ask(self, question: str, history=None):
         called, text = [], ""
@@ -80,6 +82,8 @@ async def test_a_question_with_figures_is_searched_computed_and_answered_with_ci
     assert research.queries == ["emissions solar coal power"]
     assert research.runs[0].error is None
     assert research.runs[0].figures[0].x == ("coal", "gas", "solar", "wind")
+    assert result.output.startswith("The largest is 74.5 times the smallest. ")
+    assert "figure(s)" not in result.output
     assert "coal 820" in result.output
     assert "[1]" in result.output
     assert "```python" in result.output
@@ -129,15 +133,8 @@ async def test_a_follow_up_is_understood_from_the_question_before(served: Served
 )
 async def test_programs_compute_what_the_question_asks(served: Served, question: str, printed: str) -> None:
     research = Research(served)
-    if "unicorns" in question:
-        global_found = FOUND.replace(";", ",")
-
-        async def search(query: str) -> str:
-            return global_found
-
-        research.agent = Agent(model_of(served))
-        research.agent.tool_plain(name="search_web")(search)
-        research.agent.tool_plain(description=f"Run Python. {research.monty.instructions}")(research.run_code)
+    if "unicorns" in question:  # without a list of figures, it counts words
+        research.found = FOUND.replace(";", ",")
     await research.ask(question)
     await research.monty.close()
     assert research.runs[0].error is None
@@ -156,3 +153,11 @@ async def test_a_typed_output_is_filled_in(served: Served) -> None:
 
 def rows(served: Served) -> list[dict]:
     return httpx.get(f"{served.url}/_emulator/log").json()["requests"]
+
+
+async def test_without_tools_it_says_that_it_has_no_sources_and_cites_none(served: Served) -> None:
+    research = Research(served)
+    _, first = await research.ask("How does a heat pump work?")
+    second = await Agent(model_of(served)).run("And why is it efficient?", message_history=first.all_messages())
+    assert "I have no sources" in second.output
+    assert "[1]" not in second.output
