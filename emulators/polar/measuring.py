@@ -39,6 +39,15 @@ def measured(meter: Document, rows: Iterable[sqlite3.Row]) -> list[Sample]:
     return [sample for sample in samples if passes(meter["filter"], sample)]
 
 
+def only_name(rule: Document) -> str | None:
+    """The one event name that the filter can let through, or None: what a database can choose by beforehand."""
+    if rule["conjunction"] != "and":
+        return None
+    names = [clause["value"] for clause in rule["clauses"]
+             if clause.get("property") == "name" and clause["operator"] == "eq"]
+    return str(names[0]) if names else None
+
+
 def passes(rule: Document, sample: Sample) -> bool:
     """Whether an event fulfils a clause, or a filter of clauses and further filters. An empty filter lets all pass."""
     if "clauses" not in rule:

@@ -13,7 +13,7 @@ from emulators.polar.context import Polar, stamp
 from emulators.polar.errors import malformed
 from emulators.polar.events import VISIBLE
 from emulators.polar.http import Api, Call, matching, page
-from emulators.polar.measuring import aggregate, measured
+from emulators.polar.measuring import aggregate, measured, only_name
 from emulators.polar.periods import Interval, later, truncate
 from emulators.polar.tables import Document
 
@@ -140,6 +140,9 @@ def quantities(call: Call) -> Document:
     asked = _asked(call)
     where, arguments = [VISIBLE, "timestamp >= ?", "timestamp <= ?"], [
         stamp(asked.start_timestamp), stamp(asked.end_timestamp)]
+    if (name := only_name(meter["filter"])) is not None:
+        where.append("name = ?")
+        arguments.append(name)
     for parameter in ("customer_id", "external_customer_id"):
         if values := call.query.get(parameter):
             where.append(f"{parameter} IN ({', '.join('?' * len(values))})")
@@ -169,7 +172,8 @@ def _asked(call: Call) -> Quantities:
 def of_customer(polar: Polar, customer_id: str, meter: Document, *, after: int, received_until: str) -> float:
     """What a meter measured of a customer's events that came after event number `after` and until that moment."""
     rows = polar.tables.rows(
-        f"SELECT * FROM polar_event WHERE customer_id = ? AND seq > ? AND received_at <= ? AND {VISIBLE} ORDER BY seq",
-        customer_id, after, received_until)
+        "SELECT * FROM polar_event WHERE customer_id = ?1 AND seq > ?2 AND received_at <= ?3 "
+        f"AND (?4 IS NULL OR name = ?4) AND {VISIBLE} ORDER BY seq",
+        customer_id, after, received_until, only_name(meter["filter"]))
     return aggregate(meter["aggregation"], measured(meter, rows))
 

@@ -77,6 +77,7 @@ class Town:
     receiver: Receiver
     sdk: PolarAsync
     browser: httpx.AsyncClient
+    checked: Checked
 
     async def clock(self, **asked) -> None:
         answer = await self.browser.post(f"{self.url}/polar/_emulator/clock", json=asked)
@@ -139,21 +140,21 @@ async def town(tmp_path, settings):
     store, receiver = Store(tmp_path / "emulators.db"), Receiver()
     config = replace(from_environment(), url=url, app_url=url, database=tmp_path / "emulators.db")
     world = World(config, store, Clock(store), Faults(store))
-    checked = Checked(Starlette(
-        routes=[Mount("/polar", FaultMiddleware(Starlette(routes=emulator.routes(world, settings)),
-                                                faults=world.faults, vendor="polar")),
+    checked = Checked(Starlette(routes=emulator.routes(world, settings)))
+    app = Starlette(
+        routes=[Mount("/polar", FaultMiddleware(checked, faults=world.faults, vendor="polar")),
                 Route("/api/webhooks/polar", receiver.receive, methods=["POST"])],
-        lifespan=lambda _: emulator.background(world)))
-    server = uvicorn.Server(uvicorn.Config(checked, log_level="critical", timeout_graceful_shutdown=1))
+        lifespan=lambda _: emulator.background(world))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110  # uvicorn tells in no other way
         await asyncio.sleep(0.005)
     async with PolarAsync(config.keys["polar"], base_url=f"{url}/polar", timeout=30) as sdk, \
             httpx.AsyncClient(trust_env=False, timeout=30) as browser:
-        yield Town(url, world, receiver, sdk, browser)
+        yield Town(url, world, receiver, sdk, browser, checked)
     server.should_exit = True
     await asyncio.to_thread(thread.join)
     store.close()
     listener.close()
-    assert checked.problems == []
+    assert not checked.problems, "\n".join(checked.problems)

@@ -83,7 +83,7 @@ class Checked:
     """ASGI middleware that notes everything in the API's answers that the document does not allow."""
 
     def __init__(self, app) -> None:
-        self.app, self.problems = app, []
+        self.app, self.problems, self.count = app, [], 0
 
     async def __call__(self, scope, receive, send) -> None:
         path = scope.get("path", "")
@@ -99,4 +99,5 @@ class Checked:
             await send(message)
 
         await self.app(scope, receive, watch)
+        self.count += 1
         self.problems += answer_problems(scope["method"], path.removeprefix("/polar"), status, b"".join(parts))

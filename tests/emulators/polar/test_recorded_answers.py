@@ -1,4 +1,4 @@
-"""Every recorded case is put to the emulator: same status, same errors, same form and, but for ids and times, same values.
+"""Every recorded case is put to the emulator: same status, errors and form and, but for ids and times, values.
 
 The recording lacks some requests between its cases; `SET_UP` makes up for them. Times in requests are moved to the
 day of the test, and the ids of the recorded server are replaced by those of the emulator as they become known.
@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from emulators.polar import Settings
-from tests.emulators.polar.contract import recorded
+from tests.emulators.polar.contract import answer_problems, recorded
 
 NOT_EMULATED = {
     "list events name": "the recording server's event store failed on the numbers beyond 64 bits ingested before",
@@ -22,13 +22,14 @@ NOT_EMULATED = {
 RANDOM_ORDER = {"list", "list ext", "get event"}  # events of one millisecond: another one may stand in the place
 DATE = re.compile(r"[A-Z][a-z]{2} \d{1,2}, \d{4}")
 LATE = 60.0
-CAUGHT_UP = {"customer_meters after", "state with grants", "state with usage", "state after revoke", "state after cycle"}
+CAUGHT_UP = {"customer_meters after", "state with grants", "state with usage", "state after revoke",
+             "state after cycle"}
 EPOCH = datetime.fromisoformat("2026-11-20T10:25:04.261395+00:00")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d(?::|%3A)\d\d(?::|%3A)\d\d(?:\.\d+)?(?:Z|(?:\+|%2B)\d\d(?::|%3A)\d\d)?")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 # Filled by jobs of the real server at times that are not modelled.
 EARLIER_OR_LATER = {"modified_at", "first_user_event_at"}
-# What differs by nature: secrets, addresses, the organization's own prefix and key, and random order within a millisecond.
+# What differs by nature: secrets, addresses, the organization's own prefix and key; and a price's trailing zeros.
 DIFFERENT = {"secret", "token", "client_secret", "url", "success_url", "customer_portal_url", "invoice_number",
              "publishable_key", "unit_amount"}
 # Fields of the SDK's version of the interface that the recording server did not have yet.
@@ -197,3 +198,16 @@ async def test_every_recorded_case_is_answered_as_it_was_recorded(town):
         found += [f"{case['case']}: {each}" for each in differences(sorted_(theirs), sorted_(ours), values=values)]
     assert not found, "\n".join(found)
     assert played == len(cases) - len(NOT_EMULATED)
+    assert town.checked.count > played
+
+
+def test_the_comparison_finds_what_differs():
+    assert differences({"a": 1, "id": None}, {"a": 1.0, "b": 2}) == [".id is missing", ".b is ours alone",
+                                                                     ".a is 1.0 instead of 1"]
+    assert differences({"a": []}, {"a": [1]}) == [".a has 1 items instead of 0"]
+
+
+def test_the_document_refuses_an_answer_of_another_form():
+    assert answer_problems("GET", "/v1/customers/external/acct/state", 200, b"{}")
+    assert answer_problems("GET", "/v1/customers/external/acct/state", 418, b"{}")
+    assert answer_problems("GET", "/v1/nowhere", 200, b"{}")

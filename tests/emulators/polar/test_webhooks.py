@@ -3,13 +3,20 @@
 import asyncio
 import json
 import time
+from dataclasses import replace
 
+import httpx
 import pytest
 from polar.base import PolarClientError
 from polar.v2026_10.webhooks import PolarWebhookVerificationError, validate_event
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from emulators import polar as emulator
-from emulators.faults import Fault
+from emulators.app import World
+from emulators.clock import Clock
+from emulators.faults import Fault, Faults
+from emulators.store import Store
 from tests.emulators.polar.conftest import FAST
 from tests.emulators.polar.contract import recorded, schema_problems
 from tests.emulators.polar.test_journeys import FLAT, FREE, per_unit
@@ -153,13 +160,26 @@ async def test_a_forged_webhook_comes_beside_the_true_one_and_is_refused_by_the_
 
 
 async def test_deliveries_go_on_after_a_restart(town, tmp_path):
-    town.world.faults.switch_on("polar", Fault.WEBHOOK_LATE, times=1, seconds=60)
-    await town.sdk.checkouts.create(products=[await town.product("Flat rate", FLAT)])
-    with town.world.store.transaction() as db:
-        assert db.execute("SELECT count(*) FROM polar_webhook_event WHERE next_at > ?", (time.time(),)).fetchone()[0]
-        db.execute("UPDATE polar_webhook_event SET next_at = ?", (time.time(),))
-    await town.receiver.wait_for("checkout.created")
-    assert (await town.overview())["webhooks"][0]["state"] == "delivered"
+    config = replace(town.world.config, database=tmp_path / "other.db")
+
+    def start() -> World:
+        store = Store(config.database)
+        return World(config, store, Clock(store), Faults(store))
+
+    before = start()
+    app = Starlette(routes=[Mount("/polar", routes=emulator.routes(before, FAST))])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=town.url) as client:
+        made = await client.post("/polar/v1/customers/", json={"email": "acct@example.com"},
+                                 headers={"authorization": f"Bearer {config.keys['polar']}"})
+    assert made.status_code == 201
+    before.store.close()
+    assert town.receiver.hooks == []
+    after = start()
+    emulator.routes(after, FAST)
+    async with emulator.background(after):
+        hook = (await town.receiver.wait_for("customer.created"))[0]
+    after.store.close()
+    assert hook.payload["data"]["id"] == made.json()["id"]
 
 
 async def test_an_endpoint_may_not_be_on_the_own_network_and_receives_only_what_it_asked_for(town):
