@@ -1,10 +1,10 @@
 /* One answer, finished or streamed. Props: see answer.py. */
-import React, { memo, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import React, { Component, memo, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import "./answer.css";
 import { CopyButton } from "./answer_code.jsx";
 import { Markdown } from "./answer_markdown.jsx";
 import { Sources, SourcesContext, Tip, placeTip } from "./answer_sources.jsx";
-import { CodeStep, SearchStep, stepText } from "./answer_steps.jsx";
+import { CodeStep, Mark, SearchStep, stepText } from "./answer_steps.jsx";
 import { START, follow } from "./answer_stream.js";
 import { answerText } from "./answer_text.js";
 
@@ -22,6 +22,7 @@ export const Answer = memo(function Answer(props) {
   const stream = useStream(src, messageId, props.onDone);
   const view = viewOf(props, stream);
   const live = view.status === "streaming";
+  const connection = live && src ? stream.connection : "open";
   const announced = useRef(false);
   announced.current ||= live;
   const [shown, setShown] = useState(null);
@@ -31,15 +32,17 @@ export const Answer = memo(function Answer(props) {
     () => ({ sources: new Map(view.sources.map((source) => [source.number, source])), tip }), [view.sources, tip],
   );
   return (
-    <article className="answer" ref={element} data-status={view.status} aria-busy={live || undefined}
+    <article className="answer" ref={element} data-status={view.status}
       onKeyDown={shown ? (event) => event.key === "Escape" && setShown(null) : undefined}>
       <SourcesContext.Provider value={context}>
         {view.parts.map((part, at) => (
-          <Part key={at} part={part} live={live && at === view.parts.length - 1} announce={announced.current} apiUrl={apiUrl} />
+          <Guard key={at} text={part.text}>
+            <Part part={part} live={live && at === view.parts.length - 1} announce={announced.current} apiUrl={apiUrl} />
+          </Guard>
         ))}
       </SourcesContext.Provider>
-      {live && <Progress parts={view.parts} connection={src ? stream.connection : "open"} />}
-      {announced.current && <p className="answer-hidden" role="status">{announcement(view)}</p>}
+      {live && <Progress parts={view.parts} connection={connection} />}
+      {announced.current && <p className="answer-hidden" role="status">{announcement(view, connection)}</p>}
       <Ending view={view} />
       {!live && <Sources sources={view.sources} />}
       {!live && <Footer view={view} />}
@@ -98,24 +101,41 @@ function Part({ part, live, announce, apiUrl }) {
   return part.type === "code" ? <CodeStep part={part} apiUrl={apiUrl} /> : null;
 }
 
-/* Shown while there is nothing else that moves: before the first part, between steps, and on a lost connection. */
-function Progress({ parts, connection }) {
-  if (connection !== "open") return <p className="answer-note" role="status">{CONNECTIONS[connection]}</p>;
-  const last = parts.at(-1);
-  if (last?.type === "text" || last?.status === "running") return null;
-  return <p className="answer-thinking">Thinking…</p>;
+/* What cannot be shown (a thousand nested quotes, a chart that its library refuses) costs its own part, not the page. */
+class Guard extends Component {
+  state = { failed: false };
+
+  static getDerivedStateFromError() {
+    return { failed: true };
+  }
+
+  render() {
+    if (!this.state.failed) return this.props.children;
+    const { text } = this.props;
+    return text ? <p className="answer-plain">{text}</p> : <p className="answer-error">This step cannot be shown.</p>;
+  }
 }
 
-/* What a screen reader is told beyond the text: steps, and the end. */
-function announcement({ parts, status }) {
-  if (status !== "streaming") return status === "done" ? "Answer complete." : "";
+/* Shown while there is nothing else that moves: before the first part, between steps, and on a lost connection. */
+function Progress({ parts, connection }) {
+  if (connection !== "open") return <p className="answer-note">{CONNECTIONS[connection]}</p>;
+  const last = parts.at(-1);
+  if (last?.type === "text" || last?.status === "running") return null;
+  return <p className="answer-step answer-step-line"><Mark /> Thinking…</p>;
+}
+
+/* What a screen reader is told beyond the text: steps, the connection, and the end. */
+function announcement({ parts, status }, connection) {
+  if (connection !== "open") return CONNECTIONS[connection];
+  if (status === "failed") return "This answer failed.";
+  if (status !== "streaming") return ENDINGS[status] ?? "Answer complete.";
   const last = parts.at(-1);
   if (!last) return "Thinking…";
   return last.type === "text" ? "" : stepText(last);
 }
 
 function Ending({ view }) {
-  if (view.status === "failed") return <p className="answer-error" role="alert">{view.error || "This answer failed."}</p>;
+  if (view.status === "failed") return <p className="answer-error">{view.error || "This answer failed."}</p>;
   return ENDINGS[view.status] ? <p className="answer-note">{ENDINGS[view.status]}</p> : null;
 }
 

@@ -14,8 +14,9 @@ const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 12 });
 const colour = (at) => `var(--answer-series-${(at % COLOURS) + 1})`;
 const tick = (value) => {
   if (typeof value !== "number") return value;
-  return Math.abs(value) >= 10_000 ? compact.format(value) : String(value);
+  return Math.abs(value) >= 1e6 ? compact.format(value) : plain.format(value);
 };
+const yearTick = (value) => (Math.abs(value) < 10_000 ? String(value) : tick(value)); // 2020, not 2,020
 const exact = (value) => (typeof value === "number" ? plain.format(value) : value);
 
 /* `chart`: {kind, title, x, series: [{name, values}], x_title, y_title}. Its figure carries title, name and table. */
@@ -36,7 +37,14 @@ const TIP = {
   itemStyle: { color: "var(--text, #1c1c1a)" },
   labelStyle: { color: "var(--text, #1c1c1a)" },
 };
-const AXIS = { stroke: "var(--muted, #63635e)", tick: { fill: "var(--muted, #63635e)", fontSize: 12 }, tickFormatter: tick };
+const LEGEND = {
+  itemSorter: null, // in the order of the data
+  wrapperStyle: { fontSize: 12, paddingBottom: 8 },
+  formatter: (name) => <span style={{ color: "var(--text, #1c1c1a)" }}>{name}</span>,
+};
+const AXIS = {
+  stroke: "var(--muted, #63635e)", tick: { fill: "var(--muted, #63635e)", fontSize: 12 }, tickFormatter: tick,
+};
 
 function title(value, props) {
   return value ? <Label value={value} fill="var(--muted, #63635e)" fontSize={12} {...props} /> : null;
@@ -44,37 +52,45 @@ function title(value, props) {
 
 function plot(chart) {
   const Frame = FRAMES[chart.kind];
-  const names = chart.series.map(({ name }, at) => name || (chart.series.length > 1 ? `Series ${at + 1}` : chart.y_title || "value"));
-  const rows = chart.x.map((x, row) => ({ x, ...Object.fromEntries(chart.series.map(({ values }, at) => [`y${at}`, values[row]])) }));
+  const alone = chart.series.length === 1;
+  const names = chart.series.map(({ name }, at) => name || (alone ? chart.y_title || "value" : `Series ${at + 1}`));
+  const rows = chart.x.map((x, row) => (
+    { x, ...Object.fromEntries(chart.series.map(({ values }, at) => [`y${at}`, values[row]])) }
+  ));
   const numeric = chart.kind !== "bar" && chart.x.every((x) => typeof x === "number");
   const margin = { top: 8, right: 16, bottom: chart.x_title ? 20 : 4, left: chart.y_title ? 16 : 0 };
   return (
     <Frame data={rows} margin={margin} accessibilityLayer={false}>
       <CartesianGrid stroke="var(--border, #d9d9d6)" vertical={false} />
       <XAxis dataKey="x" type={numeric ? "number" : "category"} domain={numeric ? ["dataMin", "dataMax"] : undefined}
-        allowDuplicatedCategory={chart.kind !== "scatter"} minTickGap={16} {...AXIS}>
+        allowDuplicatedCategory={chart.kind !== "scatter"} minTickGap={16} {...AXIS} tickFormatter={yearTick}>
         {title(chart.x_title, { position: "insideBottom", offset: -12 })}
       </XAxis>
-      <YAxis width={52} domain={["auto", "auto"]} {...(chart.kind === "bar" || chart.kind === "area" ? { domain: [floor, ceiling] } : {})} {...AXIS}>
+      <YAxis width={52} domain={domain(chart)} {...AXIS}>
         {title(chart.y_title, { angle: -90, position: "insideLeft", style: { textAnchor: "middle" } })}
       </YAxis>
-      <Tooltip {...TIP} labelFormatter={exact} />
-      {chart.series.length > 1 && <Legend verticalAlign="top" wrapperStyle={{ fontSize: 12, paddingBottom: 8 }} />}
+      <Tooltip {...TIP} labelFormatter={yearTick} />
+      {!alone && <Legend verticalAlign="top" {...LEGEND} />}
       {chart.series.map((_, at) => marks(chart.kind, { key: at, dataKey: `y${at}`, name: names[at] }, at, rows.length))}
     </Frame>
   );
 }
 
 /* Bars and areas start at zero, or their sizes would lie. */
-const floor = (least) => Math.min(0, least);
-const ceiling = (most) => Math.max(0, most);
+function domain({ kind, series }) {
+  if (kind !== "bar" && kind !== "area") return ["auto", "auto"];
+  const values = series.flatMap((one) => one.values);
+  return [values.some((value) => value < 0) ? "auto" : 0, values.some((value) => value > 0) ? "auto" : 0];
+}
 
 function marks(kind, { key, ...series }, at, points) {
   const shared = { ...series, isAnimationActive: false };
   const dot = points > DOTS ? false : { r: 2.5, fill: colour(at) };
   if (kind === "bar") return <Bar key={key} {...shared} fill={colour(at)} maxBarSize={48} />;
   if (kind === "scatter") return <Scatter key={key} {...shared} fill={colour(at)} />;
-  if (kind === "area") return <Area key={key} {...shared} stroke={colour(at)} fill={colour(at)} fillOpacity={0.2} dot={false} />;
+  if (kind === "area") {
+    return <Area key={key} {...shared} stroke={colour(at)} fill={colour(at)} fillOpacity={0.2} dot={false} />;
+  }
   return <Line key={key} {...shared} stroke={colour(at)} strokeWidth={2} dot={dot} />;
 }
 
@@ -82,11 +98,12 @@ function pie(chart) {
   const slices = chart.x.map((x, at) => ({ name: String(x), value: chart.series[0].values[at] }));
   return (
     <PieChart accessibilityLayer={false}>
-      <Pie data={slices} dataKey="value" nameKey="name" outerRadius="78%" isAnimationActive={false} stroke="var(--bg, #fff)">
+      <Pie data={slices} dataKey="value" nameKey="name" outerRadius="78%" startAngle={90} endAngle={-270}
+        isAnimationActive={false} stroke="var(--bg, #fff)">
         {slices.map((_, at) => <Cell key={at} fill={colour(at)} />)}
       </Pie>
       <Tooltip {...TIP} />
-      <Legend wrapperStyle={{ fontSize: 12 }} />
+      <Legend {...LEGEND} />
     </PieChart>
   );
 }

@@ -9,8 +9,8 @@ const LOADERS = {
   chart: () => import("./answer_chart.jsx"),
 };
 
-/* The module `name` once it is here, else null. `wanted` false asks for nothing. A failed load (a deployment in between,
-   no network) leaves the plain form in place, and is tried again by the next part that wants it. */
+/* The module `name` once it is here, else null. `wanted` false asks for nothing. A failed load (a deployment in
+   between, no network) leaves the plain form in place, and is tried again by the next part that wants it. */
 export function useLazy(name, wanted = true) {
   const [module, setModule] = useState(() => loaded.get(name) ?? null);
   useEffect(() => {

@@ -121,7 +121,7 @@ function inlineToken(token, linked) {
     case "link":
       return link(token.href, inline(token.tokens, true), linked);
     case "image": // not loaded: its address would tell a stranger who reads this answer, and when
-      return link(token.href, `🖼 ${decodeEntities(token.text) || "image"}`, linked);
+      return link(token.href, `Image: ${decodeEntities(token.text) || token.href}`, linked);
     case "text":
       return token.tokens ? inline(token.tokens, linked) : decodeEntities(token.text);
     default: // escape, and whatever a later lexer may add: its text, never its HTML

@@ -61,7 +61,7 @@ export function citationAt(src) {
 }
 
 const FORMULAS = [
-  { open: "$$", pattern: /^\$\$((?:\\.|[^\\$])+?)\$\$/, display: true },
+  { open: "$$", pattern: /^\$\$((?:\\[\s\S]|[^\\$\n]|\n(?!\s*\n)|\$(?!\$))+)\$\$/, display: true },
   { open: "$", pattern: /^\$(?![\s$])((?:\\.|[^\\$\n]|\n(?!\s*\n))+)\$(?![\dA-Z_$])/, display: false },
   { open: "\\(", pattern: /^\\\(((?:(?!\\\)|\n\s*\n)[\s\S])+)\\\)/, display: false },
   { open: "\\[", pattern: /^\\\[((?:(?!\\\]|\n\s*\n)[\s\S])+)\\\]/, display: true },
@@ -96,7 +96,9 @@ export function heal(tail) {
   let end = tail.slice(from).replace(/!?\[([^\]\n]*)\]\([^)\s]*$/, "$1").replace(/\[[\d,\s–-]*$/, "");
   const prose = end.replace(/`[^`]*`/g, "");
   if (prose.includes("`")) return `${tail.slice(0, from)}${end}\``;
-  if ((prose.match(/(?<!\\)\*\*/g) ?? []).length % 2) end = /\*\*\s*$/.test(end) ? end.replace(/\*\*\s*$/, "") : `${end.trimEnd()}**`;
+  if ((prose.match(/(?<!\\)\*\*/g) ?? []).length % 2) {
+    end = /\*\*\s*$/.test(end) ? end.replace(/\*\*\s*$/, "") : `${end.trimEnd()}**`;
+  }
   return tail.slice(0, from) + end;
 }
 
