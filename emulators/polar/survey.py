@@ -86,8 +86,11 @@ def routes(polar: Polar) -> list[Route]:
         return JSONResponse(overview(polar))
 
     async def clock(request: Request) -> Response:
-        asked = await request.json()
+        if not request.headers.get("content-type", "").startswith("application/json"):
+            # A page of another site can send other types without being asked, this one it cannot.
+            return JSONResponse({"error": "Send application/json."}, 415)
         try:
+            asked = await request.json()
             if asked.get("to") == "period_end":
                 advance_to_period_end(polar, asked.get("subscription_id"))
             else:

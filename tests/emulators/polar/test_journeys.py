@@ -243,3 +243,13 @@ async def test_a_deleted_customer_frees_both_names_and_keeps_the_orders(town):
     again = await town.sdk.customers.create(email="acct@example.com", external_id="acct")
     assert again.external_id == "acct"
     await town.receiver.wait_for("customer.deleted")
+
+
+async def test_the_clock_moves_only_forward_and_only_for_json(town):
+    url = f"{town.url}/polar/_emulator/clock"
+    assert (await town.browser.post(url, json={"seconds": -1})).status_code == 422
+    assert (await town.browser.post(url, json={"to": "period_end"})).status_code == 422
+    assert (await town.browser.post(url, content='{"seconds": 1}')).status_code == 415
+    before = (await town.overview())["now"]
+    await town.clock(seconds=3600)
+    assert (await town.overview())["now"] > before
