@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ from chatapp.billing.entitlements import Entitlement
 from chatapp.billing.holds import PlacedHold
 from chatapp.billing.pricing import UnitPrices
 from chatapp.db import Database, now
+
+RENEW_SECONDS = 60.0
+"""A step that waits silently says that often that it lives; `holds.LEASE` is several times longer."""
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -119,7 +123,7 @@ async def paid(
         payer: who placed the hold.
         hold: the money set aside.
         bill: see `Billing`.
-        estimate: the quantities used so far; noted every `note_seconds`, for the case that this process dies.
+        estimate: the quantities used so far; noted at most every `note_seconds`, for the case that this process dies.
     """
     notes = asyncio.create_task(_note(payer, hold, estimate)) if estimate else None
     try:
@@ -145,12 +149,19 @@ def _close(payer: Payer, hold: PlacedHold, bill: Bill | None, status: Literal["o
 
 
 async def _note(payer: Payer, hold: PlacedHold, estimate: Callable[[], Mapping[str, int]]) -> None:
+    noted: Mapping[str, int] | None = None
+    at = time.monotonic()
     while True:
         await asyncio.sleep(payer.note_seconds)
+        used = estimate()
+        if used == noted and time.monotonic() < at + RENEW_SECONDS:
+            continue
         try:
-            await asyncio.to_thread(holds.checkpoint, payer.db, hold, estimate(), payer.now())
+            await asyncio.to_thread(holds.checkpoint, payer.db, hold, used, payer.now())
         except Exception:  # the call goes on: without this note a crash would leave an older estimate, no more
             _log.exception("Could not note the progress of hold %s.", hold.id)
+        else:
+            noted, at = used, time.monotonic()
 
 
 async def _to_the_end(call: Callable[[], _T], *, undo: Callable[[_T], None] | None = None) -> _T:

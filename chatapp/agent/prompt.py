@@ -8,6 +8,9 @@ NO_TOOLS_LEFT = (
     "No tools are available any more. Write the answer now from what you have, and say what you could not check."
 )
 
+ANSWER_NOW = "Your last step did not work out. Write the answer to my question now, without tools."
+"""What is asked after a step that could not be used, such as a tool call that was cut off."""
+
 _INSTRUCTIONS = """\
 You are a research assistant. Today is {today}.
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Iterator
-from typing import TypeAlias
 
 from pydantic_ai import Agent, RunContext
-from pydantic_ai.exceptions import AgentRunError
+from pydantic_ai.agent import AgentRunEvents
+from pydantic_ai.exceptions import AgentRunError, ContentFilterError, UnexpectedModelBehavior, UsageLimitExceeded
 from pydantic_ai.messages import (
     AgentStreamEvent,
     FunctionToolCallEvent,
     FunctionToolResultEvent,
+    ModelMessage,
     ModelResponse,
     PartDeltaEvent,
     PartStartEvent,
@@ -46,8 +47,6 @@ LIMITS = UsageLimits(request_limit=MAX_REQUESTS + 2)
 
 _log = logging.getLogger(__name__)
 
-_Streamed: TypeAlias = AgentStreamEvent | AgentRunResultEvent[str]
-
 
 def _instructions(ctx: RunContext[Run]) -> str:
     return prompt.instructions(ctx.deps.deps.now().date())
@@ -76,18 +75,37 @@ async def answer(question: str, *, history_json: str, deps: ResearchDeps) -> Asy
         InsufficientFunds: the next step could not be afforded; what came before it is paid.
         AnswerFailed: the model failed; each of these three carries the person's `text`.
     """
-    run = Run(deps)
-    text = _Text()
-    try:
-        async with AGENT.run_stream_events(
-            question, message_history=history.load(history_json), model=run.model, deps=run, usage_limits=LIMITS
-        ) as stream:
-            async for event in stream:
-                for shown in _shown(event, text):
-                    yield shown
-    except AgentRunError as error:
-        _log.warning("Turn %s ended without an answer.", deps.turn_id, exc_info=error)
-        raise as_answer_failed(error) from error
+    run, text = Run(deps), _Text()
+    earlier, done = history.load(history_json), list[ModelMessage]()
+    for asked in (question, prompt.ANSWER_NOW):
+        stream: AgentRunEvents[str] | None = None
+        try:
+            async with AGENT.run_stream_events(
+                asked, message_history=[*earlier, *done], model=run.model, deps=run, usage_limits=LIMITS
+            ) as stream:
+                async for event in stream:
+                    if isinstance(event, AgentRunResultEvent):
+                        yield _end(event.result, done, text)
+                        return
+                    for shown in _shown(event, text):
+                        yield shown
+        except AgentRunError as error:
+            _log.warning("Turn %s came to no answer.", deps.turn_id, exc_info=error)
+            if stream is None or run.winding_down or not _leaves_a_way_on(error):
+                raise as_answer_failed(error) from error
+            # One more request, without tools, makes an answer of what the turn has found.
+            run.winding_down = True
+            done += _usable(stream.new_messages())
+
+
+def _leaves_a_way_on(error: AgentRunError) -> bool:
+    """Whether the model answered, but with something unusable, or went round in circles."""
+    return isinstance(error, UnexpectedModelBehavior | UsageLimitExceeded) and not isinstance(error, ContentFilterError)
+
+
+def _usable(messages: list[ModelMessage]) -> list[ModelMessage]:
+    """Without the answer that could not be used: a vendor may refuse to read a call that was cut off."""
+    return messages[:-1] if messages and isinstance(messages[-1], ModelResponse) else messages
 
 
 class _Text:
@@ -107,7 +125,7 @@ class _Text:
         return TextDelta(text)
 
 
-def _shown(event: _Streamed, text: _Text) -> Iterator[Event]:
+def _shown(event: AgentStreamEvent, text: _Text) -> Iterator[Event]:
     """What the page gets to know of an event of the run."""
     match event:
         case PartStartEvent(part=TextPart(content=content)):
@@ -122,8 +140,6 @@ def _shown(event: _Streamed, text: _Text) -> Iterator[Event]:
             yield from _started(event)
         case FunctionToolResultEvent():
             yield from _finished(event)
-        case AgentRunResultEvent(result=result):
-            yield _end(result, str(text))
 
 
 def _started(event: FunctionToolCallEvent) -> Iterator[Event]:
@@ -148,6 +164,7 @@ def _finished(event: FunctionToolResultEvent) -> Iterator[Event]:
                            outcome.figures)
 
 
-def _end(result: AgentRunResult[str], text: str) -> Finished:
-    last = next(message for message in reversed(result.all_messages()) if isinstance(message, ModelResponse))
-    return Finished(history.dump(result.new_messages()), text, shortened=last.finish_reason == "length")
+def _end(result: AgentRunResult[str], done: list[ModelMessage], text: _Text) -> Finished:
+    messages = [*done, *result.new_messages()]
+    last = next(message for message in reversed(messages) if isinstance(message, ModelResponse))
+    return Finished(history.dump(messages), str(text), shortened=last.finish_reason == "length")

@@ -27,17 +27,30 @@ MAX_REQUESTS = 8
 MAX_TOOL_CALLS = 10
 MAX_RESULTS = 8
 """Sources per search."""
-DEAR_PRICE_USD = 10
-"""Per thousand sources: the open web, papers and finance, but no licensed collections."""
-CHEAP_PRICE_USD = 2
-"""Per thousand sources: the open web and papers."""
-DEAR_FROM_BUDGET_USD = Decimal(1)
-"""What a question must be allowed to cost for the dearer collections."""
 CODE_SECONDS = 30.0
-RESULT_BYTES = 10_000
-"""The most of a tool's result that the model gets to read."""
 FINAL_TOKENS = 1_024
 """The length of the last answer that money is kept for."""
+
+
+@dataclass(frozen=True)
+class Breadth:
+    """How much a turn's tools may bring.
+
+    Attributes:
+        price_usd: the dearest source that a search may return, in dollars per thousand.
+        result_bytes: the most of a tool's result that the model gets to read.
+    """
+
+    price_usd: int
+    result_bytes: int
+
+
+WIDE = Breadth(price_usd=10, result_bytes=20_000)
+"""The open web, papers and finance, but no licensed collections."""
+NARROW = Breadth(price_usd=2, result_bytes=10_000)
+"""The open web and papers."""
+WIDE_FROM_USD = Decimal(1)
+"""What a question must be allowed to cost to be researched widely."""
 
 
 class Search(Protocol):
@@ -92,6 +105,7 @@ class Run:
 
     Attributes:
         model: what the agent calls: retries around the meter around the model.
+        breadth: how much its tools may bring.
         sources: the numbers given so far.
         tool_calls: tools called so far.
         winding_down: tools were withdrawn, for good, so that the turn ends with an answer.
@@ -106,6 +120,7 @@ class Run:
         """
         self.deps = deps
         self.payer = deps.payer
+        self.breadth = WIDE if deps.entitlement.cost_budget_usd >= WIDE_FROM_USD else NARROW
         self.meter = metered(deps.settings, deps.model, self.payer)
         self.model = RetryingModel(self.meter)
         self.sources = Sources()
@@ -113,21 +128,15 @@ class Run:
         self.winding_down = False
         self.placing = asyncio.Lock()
 
-    @property
-    def search_price_usd(self) -> int:
-        """The dearest source that a search may return, in dollars per thousand."""
-        dear = self.deps.entitlement.cost_budget_usd >= DEAR_FROM_BUDGET_USD
-        return DEAR_PRICE_USD if dear else CHEAP_PRICE_USD
-
     def order(self, tool: str) -> Order:
         """What a call of a tool can come to."""
         if tool == "search":
-            cap = max_cost_usd(MAX_RESULTS, self.search_price_usd)
+            cap = max_cost_usd(MAX_RESULTS, self.breadth.price_usd)
             return Order("tool", "valyu", tool, None, cap, {"searches": 1})
         runner = self.deps.code_runner
         return Order("tool", runner.name, tool, None, runner.max_cost_usd(CODE_SECONDS), {"runs": 1})
 
     def answer_cost_usd(self, context_tokens: int) -> Decimal:
         """The most that a last answer costs after one more tool result, in dollars."""
-        input_tokens = context_tokens + RESULT_BYTES
+        input_tokens = context_tokens + self.breadth.result_bytes
         return worst_cost_usd(self.meter.prices(input_tokens), input_tokens, FINAL_TOKENS)

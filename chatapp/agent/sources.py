@@ -18,7 +18,11 @@ class Sources:
         """Give the sources their numbers; an address that was found before keeps its number. Doubles are dropped."""
         numbered: dict[str, Source] = {}
         for source in found:
-            place = source.url or source.title  # paid collections may have no address
-            known = self._by_place.setdefault(place, replace(source, number=len(self._by_place) + 1))
-            numbered.setdefault(place, replace(source, number=known.number))
+            known = self._by_place.setdefault(place(source), replace(source, number=len(self._by_place) + 1))
+            numbered.setdefault(place(source), replace(source, number=known.number))
         return tuple(numbered.values())
+
+
+def place(source: Source) -> str:
+    """What makes two findings the same source: the address, or the title where a paid collection has none."""
+    return source.url or source.title

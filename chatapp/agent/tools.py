@@ -7,27 +7,30 @@ travels in its outcome to the meter (`tool_meter`), which settles it.
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 
 from pydantic_ai import RunContext, ToolReturn
 
 from chatapp.agent.events import Source
-from chatapp.agent.run import CODE_SECONDS, MAX_RESULTS, RESULT_BYTES, Run
+from chatapp.agent.run import CODE_SECONDS, MAX_RESULTS, Run
+from chatapp.agent.sources import place
 from chatapp.clients import valyu
 from chatapp.clients.code import CodeResult, Figure, clip
 from chatapp.clients.errors import Rejected, Unavailable
 
 SNIPPET_BYTES = 300
 """What the page shows of a source."""
-PASSAGE_BYTES = RESULT_BYTES // MAX_RESULTS - 350
-"""What the model reads of a source; the rest is its title and address."""
 TITLE_BYTES = 120
 URL_BYTES = 200
+HEAD_BYTES = TITLE_BYTES + URL_BYTES + 30
+"""What comes before a source's passage."""
 
 SEARCH_FAILED = "The search is not available at the moment."
 CODE_FAILED = "The code sandbox is not available at the moment."
 
+_MARK = re.compile(r"\[(\d{1,3}(?:\s*[,–-]\s*\d{1,3})*)\]")
 _log = logging.getLogger(__name__)
 
 
@@ -66,18 +69,22 @@ async def search(ctx: RunContext[Run], query: str) -> ToolReturn:  # noqa: D417 
     run = ctx.deps
     try:
         found = await run.deps.valyu.search(
-            query, max_results=MAX_RESULTS, max_price_usd_per_thousand=run.search_price_usd
+            query, max_results=MAX_RESULTS, max_price_usd_per_thousand=run.breadth.price_usd
         )
     except (Unavailable, Rejected) as error:
         return _failed(error, SEARCH_FAILED)
-    sources = run.sources.number(_source(source) for source in found.sources)
-    passages = {source.url or source.title: source.text for source in reversed(found.sources)}
+    passages: dict[str, str] = {}
+    shown = [_source(source) for source in found.sources]
+    for source, result in zip(shown, found.sources, strict=True):
+        passages.setdefault(place(source), _unmarked(result.text))
+    sources = run.sources.number(shown)
+    room = run.breadth.result_bytes // MAX_RESULTS - HEAD_BYTES
     text = "\n\n".join(
-        f"[{source.number}] {_line(source.title, TITLE_BYTES)}\n{source.url[:URL_BYTES]}\n"
-        f"{_cut(passages[source.url or source.title], PASSAGE_BYTES)}" for source in sources
+        f"[{source.number}] {source.title}\n{source.url[:URL_BYTES]}\n{_cut(passages[place(source)], room)}"
+        for source in sources
     )
     outcome = Outcome(found.cost_usd, found.exact, sources=sources)
-    return ToolReturn(clip(text, RESULT_BYTES) or "Nothing was found. Try other words.", metadata=outcome)
+    return ToolReturn(clip(text, run.breadth.result_bytes) or "Nothing was found. Try other words.", metadata=outcome)
 
 
 async def run_code(ctx: RunContext[Run], code: str) -> ToolReturn:  # noqa: D417 - the model reads the arguments
@@ -95,8 +102,8 @@ async def run_code(ctx: RunContext[Run], code: str) -> ToolReturn:  # noqa: D417
         return _failed(error, CODE_FAILED)
     figures = f"{len(result.figures)} figure(s) were drawn and are shown to the person." if result.figures else ""
     text = "\n".join(part for part in (result.stdout, result.error, figures) if part)
-    outcome = Outcome(result.cost_usd, code=result)
-    return ToolReturn(clip(text, RESULT_BYTES) or "The program ended and printed nothing.", metadata=outcome)
+    text = clip(text, run.breadth.result_bytes) or "The program ended and printed nothing."
+    return ToolReturn(text, metadata=Outcome(result.cost_usd, code=result))
 
 
 def refused(reason: str) -> ToolReturn:
@@ -116,7 +123,13 @@ def _failed(error: Unavailable | Rejected, text: str) -> ToolReturn:
 
 
 def _source(found: valyu.Source) -> Source:
-    return Source(0, _line(found.title, TITLE_BYTES) or found.url, found.url, _cut(found.text, SNIPPET_BYTES))
+    title = _line(found.title, TITLE_BYTES) or found.url or _line(found.text, TITLE_BYTES)
+    return Source(0, _unmarked(title), found.url, _cut(found.text, SNIPPET_BYTES))
+
+
+def _unmarked(text: str) -> str:
+    """The text with its own marks such as [12] as (12): a number in brackets is a citation of ours, given by us."""
+    return _MARK.sub(r"(\1)", text)
 
 
 def _cut(text: str, limit_bytes: int) -> str:

@@ -113,7 +113,8 @@ async def test_turns_side_by_side_never_charge_more_than_the_limit(desk: Desk) -
     """Four turns share an account that may be charged 15 cents."""
     limit = 150_000_000
     with desk.db.session() as session:
-        session.add(Balance(account_id=desk.account_id, period_start=periods.month(NOON).start, spend_limit_nanousd=limit))
+        session.add(Balance(account_id=desk.account_id, period_start=periods.month(NOON).start,
+                            spend_limit_nanousd=limit))
 
     async def turn() -> str:
         own = Desk(desk.db, desk.account_id, desk.settings, budget_usd=Decimal(5), turn_id=new_id())
