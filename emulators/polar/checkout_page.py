@@ -129,12 +129,13 @@ def _page(polar: Polar, checkout: Document, fields: dict[str, str], problem: str
 def _price(polar: Polar, product: Document) -> str:
     prices = products.current_prices(product)
     period = f" / {product['recurring_interval']}" if product["is_recurring"] else ""
-    text = f"{pages.dollars(fixed_cents(prices))}{period}" if fixed_cents(prices) or not metered(prices) else ""
+    text = f"{pages.dollars(fixed_cents(prices))}{period}"
     for price in metered(prices):
         meter = polar.tables.need("meter", price["meter_id"])
-        per_unit = f"{float(price['unit_amount']) / 100:.14f}".rstrip("0").rstrip(".")
-        text += f'<br><span class="soft">{escape(meter["name"])}: ${per_unit} per unit used</span>'
-    return text.removeprefix("<br>")
+        many, unit = meter["custom_multiplier"] or 1, meter["custom_label"] or "unit"
+        each = f"{pages.exact_dollars(price['unit_amount'], many)} per {unit}"
+        text += f'<br><span class="usage">and {escape(meter["name"])}: {escape(each)}</span>'
+    return text
 
 
 def _confirmation(polar: Polar, secret: str) -> Response:

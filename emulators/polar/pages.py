@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from html import escape
 
 from starlette.responses import HTMLResponse
@@ -15,6 +16,7 @@ STYLE = """
 main{max-width:34rem;margin:0 auto;padding:1.5rem 1rem 3rem}
 .card{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:1.25rem;margin:1rem 0}
 h1{font-size:1.35rem;margin:.25rem 0}h2{font-size:1.05rem;margin:0 0 .5rem}.price{font-size:1.75rem;font-weight:650}
+.usage{font-size:1rem;font-weight:400;color:var(--soft)}
 .soft{color:var(--soft)}.note{border-left:3px solid var(--deep);padding:.1rem .75rem;color:var(--soft)}
 .bad{background:var(--badbg);color:var(--bad);border-radius:8px;padding:.75rem 1rem;margin:1rem 0}
 label{display:block;font-weight:600;margin:.9rem 0 .25rem}
@@ -25,7 +27,8 @@ color:var(--on);cursor:pointer;min-height:44px}form>button{margin-top:1.25rem}.w
 button.plain{background:transparent;color:var(--deep);border:1px solid var(--deep)}
 :focus-visible{outline:3px solid var(--deep);outline-offset:2px}a{color:var(--deep)}
 table{width:100%;border-collapse:collapse}td,th{text-align:left;padding:.45rem .3rem;border-top:1px solid var(--line)}
-td:last-child,th:last-child{text-align:right}.row{display:flex;gap:.75rem;flex-wrap:wrap;align-items:center}
+td:last-child,th:last-child{text-align:right}
+table:not(.items) td:first-child{white-space:nowrap}.row{display:flex;gap:.75rem;flex-wrap:wrap;align-items:center}
 """
 
 
@@ -45,6 +48,13 @@ def problem(message: str) -> str:
 def dollars(cents: int) -> str:
     """Cents as people read them."""
     return f"{'-' if cents < 0 else ''}${abs(cents) / 100:,.2f}"
+
+
+def exact_dollars(unit_cents: str, many: int = 1) -> str:
+    """The price of so many units, each of a fraction of a cent, without trailing zeros."""
+    amount = f"{Decimal(unit_cents) * many / 100:,.14f}".rstrip("0")
+    whole, _, fraction = amount.partition(".")
+    return f"${whole}.{fraction:0<2}"
 
 
 def link(url: str | None, text: str) -> str:

@@ -126,5 +126,5 @@ def _invoice(polar: Polar, order_id: str) -> Response:
     return pages.render(f"Invoice {order['invoice_number']}", f"""
 <p class="note">Emulated: no money moves.</p><h1>Invoice {escape(order["invoice_number"])}</h1>
 <p>{escape(order["billing_name"])} · {order["created_at"][:10]} · {escape(product["name"])}</p>
-<table><tr><th>Item</th><th>Amount</th></tr>{lines}
+<table class="items"><tr><th>Item</th><th>Amount</th></tr>{lines}
 <tr><th>Total</th><th>{pages.dollars(order["subtotal_amount"])}</th></tr></table>""")

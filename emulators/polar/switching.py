@@ -49,6 +49,8 @@ def _switch_now(polar: Polar, subscription: Document, product: Document, prorati
             later(start, product["recurring_interval"], product["recurring_interval_count"]))})
     if proration == "prorate":
         return polar.touch({**changed, "_owed_lines": [*changed["_owed_lines"], *lines]})
+    if not lines:
+        return changed
     order = orders.create(polar, changed["customer_id"], product, changed["prices"], lines, "subscription_update",
                           subscription_id=changed["id"])
     if not order["paid"]:

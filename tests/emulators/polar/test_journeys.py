@@ -253,3 +253,49 @@ async def test_the_clock_moves_only_forward_and_only_for_json(town):
     before = (await town.overview())["now"]
     await town.clock(seconds=3600)
     assert (await town.overview())["now"] > before
+
+
+async def test_a_checkout_without_a_known_customer_asks_for_the_address_and_finds_the_customer_by_it(town):
+    known = await town.sdk.customers.create(email="ada@example.com")
+    product = await town.product("Flat rate", FLAT)
+    checkout = await town.sdk.checkouts.create(products=[product], external_customer_id="acct")
+    missing = await town.pay(checkout.url, email="")
+    assert missing.status_code == 400
+    assert "valid e-mail address" in missing.text
+    paid = await town.pay(checkout.url, email="Ada@example.com")
+    assert paid.status_code == 303
+    assert "Thank you" in (await town.browser.get(paid.headers["location"])).text
+    assert (await town.sdk.customers.get_external("acct")).id == known.id
+
+
+async def test_a_free_subscription_is_upgraded_by_a_checkout_that_names_it(town):
+    free = await town.product("Nothing", FREE)
+    await town.sdk.customers.create(email="acct@example.com", external_id="acct")
+    subscription = await town.sdk.subscriptions.create(product_id=free, external_customer_id="acct")
+    flat = await town.product("Flat rate", FLAT)
+    checkout = await town.sdk.checkouts.create(
+        products=[flat], external_customer_id="acct", subscription_id=subscription.id)
+    assert (await town.pay(checkout.url)).status_code == 303
+    assert (await town.sdk.subscriptions.get(subscription.id)).product_id == flat
+    assert [order.total_amount for order in await town.orders()] == [20_000]
+
+
+async def test_a_switch_that_cannot_be_paid_changes_nothing(town):
+    free = await town.product("Nothing", FREE)
+    await town.sdk.customers.create(email="acct@example.com", external_id="acct")
+    subscription = await town.sdk.subscriptions.create(product_id=free, external_customer_id="acct")
+    flat = await town.product("Flat rate", FLAT)
+    with pytest.raises(PolarClientError) as error:
+        await town.sdk.subscriptions.update(subscription.id, product_id=flat, proration_behavior="invoice")
+    assert error.value.status_code == 402
+    assert (await town.sdk.subscriptions.get(subscription.id)).product_id == free
+    assert await town.orders() == []
+
+
+async def test_a_downgrade_prorated_to_the_next_invoice_lowers_it(town):
+    subscription = await town.subscribe(await town.product("Flat rate", FLAT))
+    small = await town.product("Small", {"amount_type": "fixed", "price_amount": 10_000})
+    await town.sdk.subscriptions.update(subscription, product_id=small, proration_behavior="prorate")
+    assert len(await town.orders()) == 1
+    await town.clock(to="period_end")
+    assert 0 <= (await town.orders())[0].total_amount <= 10
