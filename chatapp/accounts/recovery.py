@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from dataclasses import dataclass
-from typing import TypeAlias, cast, get_args
+from typing import Any, TypeAlias, cast, get_args
 
 from chatapp import mail
 from chatapp.accounts import forms
@@ -26,6 +26,9 @@ from chatapp.db import now
 
 RECOVERY_SECONDS = 15 * 60
 """How long somebody may take to choose a new password after the link in the mail."""
+RENEWED_SIGN_UP = "renewed_signup"
+"""The kind of link in a sign-up's second and later mails. An unconfirmed account keeps the first password that anyone
+has given it, so whoever signs up again may be confirming a password that a stranger chose: they choose one anew."""
 _TOKEN_HASH = re.compile(r"[A-Za-z0-9_-]{16,200}")
 
 
@@ -50,6 +53,8 @@ Confirmed: TypeAlias = SignedIn | Recovery | None
 
 async def confirm(services: AccountServices, browser: Browser, token_hash: str, kind: str) -> Confirmed:
     """Exchange what a mail's link carries. It works once: of two at the same time, one gets `otp_expired`."""
+    renewed = kind == RENEWED_SIGN_UP
+    kind = "signup" if renewed else kind
     if kind not in get_args(MailKind) or not _TOKEN_HASH.fullmatch(token_hash):
         raise AccountError("link_invalid")
     await count(services, "confirm", browser)
@@ -57,8 +62,8 @@ async def confirm(services: AccountServices, browser: Browser, token_hash: str, 
         tokens = await services.supabase.verify(token_hash, cast("MailKind", kind))
     if tokens is None:
         return None
-    if kind == "recovery":
-        return _recovery(services, tokens)
+    if kind == "recovery" or renewed:
+        return _recovery(services, tokens, may_keep=renewed)
     return await open_session(services, browser, tokens)
 
 
@@ -96,7 +101,7 @@ async def new_password(services: AccountServices, browser: Browser, sealed: str 
     opened = unseal(services.settings, sealed or "", now(), lifetime_seconds=RECOVERY_SECONDS)
     if opened is None:
         raise AccountError("recovery_expired")
-    right: dict[str, str] = json.loads(opened)
+    right: dict[str, Any] = json.loads(opened)
     password = forms.new_password(password, right["email"])
     await count(services, "new-password", browser)
     tokens = await _use(services, right["refresh_token"])
@@ -104,7 +109,8 @@ async def new_password(services: AccountServices, browser: Browser, sealed: str 
         with refusals():
             await services.supabase.update_password(tokens, password)
     except AccountError as error:
-        raise NewPasswordRefused(error, _recovery(services, tokens)) from error
+        if not (error.code == "same_password" and right["may_keep"]):
+            raise NewPasswordRefused(error, _recovery(services, tokens, may_keep=right["may_keep"])) from error
     signed_in = await open_session(services, browser, tokens, end_others=True)
     await asyncio.to_thread(_tell_owner, services, tokens, signed_in)
     return signed_in
@@ -121,9 +127,10 @@ async def _use(services: AccountServices, refresh_token: str) -> AuthTokens:
         raise AccountError("recovery_expired") from error
 
 
-def _recovery(services: AccountServices, tokens: AuthTokens) -> Recovery:
-    right = json.dumps({"refresh_token": tokens.refresh_token, "email": tokens.email})
-    return Recovery(seal(services.settings, right, now()))
+def _recovery(services: AccountServices, tokens: AuthTokens, *, may_keep: bool) -> Recovery:
+    """The right to choose a password. `may_keep`: the present one is accepted, too, from whoever knows it."""
+    right = {"refresh_token": tokens.refresh_token, "email": tokens.email, "may_keep": may_keep}
+    return Recovery(seal(services.settings, json.dumps(right), now()))
 
 
 def _hide(error: AccountError) -> None:

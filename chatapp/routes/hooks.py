@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ValidationError
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
@@ -16,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from chatapp import mail
+from chatapp.accounts.recovery import RENEWED_SIGN_UP
 from chatapp.accounts.sign_in import AccountServices
 from chatapp.mail import templates
 from chatapp.mail.layout import Mail
@@ -25,6 +27,7 @@ from chatapp.settings import Settings
 
 BODY_LIMIT_BYTES = 256 * 1024
 """Supabase sends up to 200 kB: a user's own metadata is in it."""
+FIRST_SIGN_UP_WITHIN = timedelta(minutes=1)
 _SIGNATURE = re.compile(r"v1,([A-Za-z0-9+/]+={0,2})")
 _SIMPLE = {
     "signup": templates.sign_up, "email": templates.magic_link, "magiclink": templates.magic_link,
@@ -34,12 +37,14 @@ _SIMPLE = {
 
 class _Metadata(BaseModel):
     uuid: str
+    time: datetime | None = None
 
 
 class _User(BaseModel):
     id: str
     email: str = ""
     new_email: str = ""
+    created_at: datetime | None = None
 
 
 class _EmailData(BaseModel):
@@ -135,7 +140,8 @@ def mails_for(settings: Settings, payload: _Payload) -> list[tuple[str, str, Mai
         return [(key, _address(to), templates.notice(settings, action, **details))]
     if action not in _SIMPLE:
         raise HookError(400, f"No mail is known for the action {action[:60]!r}.")
-    link = templates.confirm_link(settings, data.token_hash, action, next_path(settings, data.redirect_to))
+    kind = RENEWED_SIGN_UP if action == "signup" and _is_renewed(payload) else action
+    link = templates.confirm_link(settings, data.token_hash, kind, next_path(settings, data.redirect_to))
     return [(key, _address(user.email), _SIMPLE[action](settings, link))]
 
 
@@ -160,6 +166,12 @@ def _address_change(settings: Settings, payload: _Payload) -> list[tuple[str, st
         current = templates.email_change_current(settings, link, user.new_email)
         mails.append((f"{key}:current", _address(user.email), current))
     return mails
+
+
+def _is_renewed(payload: _Payload) -> bool:
+    """Whether the account is older than this sign-up, by Supabase's clock; see `accounts.recovery.RENEWED_SIGN_UP`."""
+    created, called = payload.user.created_at, payload.metadata.time
+    return created is not None and called is not None and called - created > FIRST_SIGN_UP_WITHIN
 
 
 def _address(email: str) -> str:

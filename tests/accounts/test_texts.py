@@ -9,7 +9,8 @@ from chatapp.accounts.texts import TEXTS, wait_text
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.2, "1 second"), (1, "1 second"), (1.1, "2 seconds"), (90, "90 seconds"), (91, "2 minutes"), (900, "15 minutes")],
+    [(0.2, "1 second"), (1, "1 second"), (1.1, "2 seconds"), (90, "90 seconds"), (91, "2 minutes"),
+     (900, "15 minutes")],
 )
 def test_a_waiting_time_reads_well_and_is_never_too_short(seconds: float, text: str) -> None:
     assert wait_text(seconds) == text

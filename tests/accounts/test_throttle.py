@@ -16,7 +16,9 @@ NOW = datetime(2026, 11, 20, 12, 5, tzinfo=UTC)
 SETTINGS = app_settings.load({})
 
 
-def allowed(db: Database, address: str, email: str | None = None, *, at: datetime = NOW, action: str = "recover") -> bool:
+def allowed(
+    db: Database, address: str, email: str | None = None, *, at: datetime = NOW, action: str = "recover"
+) -> bool:
     try:
         throttle.check(db, SETTINGS, action, address, at, email=email)
     except Throttled:

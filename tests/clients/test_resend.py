@@ -15,8 +15,8 @@ __all__ = ["sqlite_stage_fixture"]
 
 
 async def send(resend: Resend, key: str = "k-1", **changes: str) -> str:
-    mail = {"sender": "Chat <a@chat.example>", "to": "b@example.com", "subject": "Hi", "html": "<p>Hi</p>", "text": "Hi"}
-    return await resend.send(key=key, **{**mail, **changes})
+    mail = {"sender": "Chat <a@chat.example>", "to": "b@example.com", "subject": "Hi"}
+    return await resend.send(key=key, **{**mail, "html": "<p>Hi</p>", "text": "Hi", **changes})
 
 
 async def inbox(stage: Stage) -> list[dict[str, object]]:

@@ -1,15 +1,19 @@
 """The forms, over HTTP, against the emulated Supabase: what the person meets, and what an attacker does."""
 
 import asyncio
+import time
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlmodel import func, select, update
+from starlette.applications import Starlette
 
 from chatapp.accounts import cookies
 from chatapp.accounts.texts import TEXTS
 from chatapp.db import now
 from chatapp.models import Account, Message, Profile, ServerSession, Thread
+from chatapp.routes import auth
 from emulators.faults import Fault
 from tests.accounts.stage import (
     PASSWORD,
@@ -178,6 +182,64 @@ async def test_a_forged_or_stolen_recovery_cookie_changes_no_password(sqlite_sta
         browser.http.cookies.set(cookies.RECOVERY, value)
         answer = await browser.post("new-password", password="another horse battery")
         assert query(answer) == {"error": "recovery_expired"}
+
+
+@pytest.mark.parametrize("chosen", ["the owner's own words", PASSWORD])
+async def test_a_password_that_a_stranger_chose_first_dies_when_the_owner_signs_up(
+    sqlite_stage: Stage, chosen: str
+) -> None:
+    stage, stranger, owner = sqlite_stage, TestBrowser(sqlite_stage), TestBrowser(sqlite_stage)
+    first = PASSWORD if chosen == PASSWORD else "the stranger's words"
+    await stranger.post("sign-up", email="a@example.com", password=first)
+    stage.world.clock.advance(timedelta(minutes=5))
+    await owner.post("sign-up", email="a@example.com", password=chosen)
+    await owner.post("confirm", **stage.link("a@example.com"))
+    assert owner.session is None
+    assert query(await owner.post("new-password", password=chosen)) == {"notice": "password_changed"}
+    assert owner.session is not None
+    assert (query(await stranger.sign_in("a@example.com", "the stranger's words"))) == {"error": "invalid_credentials"}
+
+
+async def test_a_change_of_address_needs_both_mails_and_then_shows(sqlite_stage: Stage) -> None:
+    stage, browser = sqlite_stage, TestBrowser(sqlite_stage)
+    email = await stage.person()
+    await browser.sign_in(email)
+    before = browser.session
+    tokens = await stage.supabase.sign_in(email, PASSWORD)
+    headers = {"apikey": stage.settings.supabase.key, "authorization": f"Bearer {tokens.access_token}"}
+    await stage.http.put(
+        f"{stage.settings.supabase.url}/auth/v1/user", json={"email": "next@example.com"}, headers=headers
+    )
+    answer = await browser.post("confirm", **stage.link(email))
+    assert query(answer) == {"for": "email_change", "notice": "confirm_other_address"}
+    assert path(await browser.post("confirm", **stage.link("next@example.com"))) == "/"
+    assert before is not None
+    assert browser.session is not None
+    assert browser.session.email == "next@example.com"
+    assert browser.session.account_id == before.account_id
+    assert browser.session.token_hash != before.token_hash
+
+
+async def test_every_form_is_refused_from_another_site(sqlite_stage: Stage) -> None:
+    browser = TestBrowser(sqlite_stage)
+    email = await sqlite_stage.person()
+    await browser.sign_in(email)
+    for route in auth.routes(sqlite_stage):
+        answer = await browser.http.post(
+            route.path, data={"email": email, "password": PASSWORD}, headers={"origin": "https://evil.example"}
+        )
+        assert answer.status_code == 403
+        assert "set-cookie" not in answer.headers
+    assert browser.session is not None, "and a forged sign-out signs nobody out"
+
+
+async def test_an_answer_about_an_address_is_never_hasty(sqlite_stage: Stage) -> None:
+    app = Starlette(routes=auth.routes(sqlite_stage, even_seconds=0.1))
+    slow = TestBrowser(replace(sqlite_stage, app=app))
+    for fields in ({"email": "nobody@example.com"}, {"email": "not an address"}):
+        started = time.monotonic()
+        await slow.post("recover", **fields)
+        assert time.monotonic() - started >= 0.1
 
 
 async def test_forms_answer_alike_whether_or_not_an_address_is_known(sqlite_stage: Stage) -> None:

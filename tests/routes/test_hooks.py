@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import time
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -170,6 +171,17 @@ async def test_each_link_names_its_own_kind(sqlite_db: Database, action: str) ->
     hook = Hook(sqlite_db)
     await hook.call(payload(action))
     assert f"type={action}\n" in hook.queued()[0].payload["text"]
+
+
+@pytest.mark.parametrize(("seconds", "kind"), [(5, "signup"), (3600, "renewed_signup")])
+async def test_a_sign_up_of_an_account_that_waits_already_leads_to_a_new_password(
+    sqlite_db: Database, seconds: int, kind: str
+) -> None:
+    hook, call = Hook(sqlite_db), payload()
+    created = datetime.fromisoformat(call["metadata"]["time"]) - timedelta(seconds=seconds)
+    call["user"]["created_at"] = created.isoformat()
+    await hook.call(call)
+    assert f"type={kind}\n" in hook.queued()[0].payload["text"]
 
 
 async def test_a_reauthentication_carries_the_code(sqlite_db: Database) -> None:
