@@ -31,6 +31,17 @@ def admit(db: Database, settings: Settings, account_id: str, now: datetime) -> E
     return entitlement
 
 
+def verdict(db: Database, settings: Settings, account_id: str, now: datetime) -> Entitlement:
+    """What `admit` would say, without counting anything: for showing, never for admitting.
+
+    Raises:
+        SpendingRefused: as `admit`.
+    """
+    with db.session() as session:
+        plan = subscriptions.plan_in(session, account_id, settings, now)
+        return entitlements.check(plan, _usage(session, account_id, plan, now), now)
+
+
 def give_back(db: Database, account_id: str, entitlement: Entitlement, now: datetime) -> None:
     """Uncount a question whose turn failed before anything was spent. Call it once for an admission."""
     with db.session() as session:

@@ -74,7 +74,8 @@ def format_usd(nanousd: int) -> str:
     """
     sign, amount = ("-" if nanousd < 0 else ""), abs(usd(nanousd))
     decimals = 2 if amount == 0 or amount >= 1 else max(2, 1 - amount.adjusted())
-    return f"{sign}${amount.quantize(Decimal(1).scaleb(-decimals), context=_WIDE):,f}"
+    whole, point, cents = f"{amount.quantize(Decimal(1).scaleb(-decimals), context=_WIDE):,f}".partition(".")
+    return f"{sign}${whole}{point}{cents.rstrip('0').ljust(2, '0')}"
 
 
 def _nearest_nano(amount_usd: Decimal) -> int:

@@ -29,9 +29,9 @@ PROVISION_PAUSE_SECONDS = 30.0
 _log = logging.getLogger(__name__)
 
 
-async def run(services: Services, wake: asyncio.Event) -> None:
-    """Work until cancelled; `wake` starts a round at once."""
-    await asyncio.gather(_provision(services), _rounds(services, wake))
+async def run(services: Services, wake: asyncio.Event | None = None) -> None:
+    """Work until cancelled; `wake` starts a round at once, see `nudge`."""
+    await asyncio.gather(_provision(services), _rounds(services, wake or asyncio.Event()))
 
 
 def nudge(wake: asyncio.Event) -> None:

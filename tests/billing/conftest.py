@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +17,9 @@ from chatapp.billing.pricing import UnitPrices, cost_usd
 from chatapp.db import Database
 from chatapp.models import Account, Balance, Subscription
 from chatapp.settings import Settings, load
+
+if TYPE_CHECKING:
+    from tests.billing.town import Town
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 PRICES = UnitPrices("openai", "gpt-x", "test", {
@@ -91,3 +96,12 @@ def place(db: Database, account: str, now: datetime) -> Place:
     return _place
 
 
+
+
+@pytest.fixture
+async def town(db: Database, settings: Settings, tmp_path: Path) -> AsyncIterator[Town]:
+    """The emulated Polar and the app's services in front of it."""
+    from tests.billing.town import open_town
+
+    async with open_town(db, settings, tmp_path) as opened:
+        yield opened
