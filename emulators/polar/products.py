@@ -43,7 +43,7 @@ class OneTimeCreate(_ProductCreate):
     """A product that is bought once."""
 
     recurring_interval: None = None
-    prices: list[Annotated[FixedPrice, Field()]] = Field(min_length=1)  # type: ignore[assignment]  # narrower on purpose
+    prices: list[FixedPrice] = Field(min_length=1)  # type: ignore[assignment]  # usage is billed per period only
 
 
 def _kind(given: object) -> str:
