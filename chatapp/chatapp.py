@@ -1,6 +1,6 @@
 """The composition root: services, answers, background work, routes, pages. The only place where all of them meet."""
 
-from __future__ import annotations
+# No postponed annotations here: Reflex evaluates the exception handler's own.
 
 import asyncio
 import logging
@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import reflex as rx
+from reflex_base.event import EventSpec
 from starlette.applications import Starlette
 
+from chatapp import mail
 from chatapp import services as build_services
 from chatapp.billing import worker
 from chatapp.chat.answers import Answers
 from chatapp.emulation import emulators
-from chatapp.mail import delivery as mail
 from chatapp.routes import auth, billing, chat, health, hooks, stream, webhooks
 from chatapp.settings import load
 from chatapp.state.runtime import Runtime, install
@@ -28,7 +29,9 @@ MAIL_SECONDS = 1.0
 
 settings = load()
 services = build_services.build(settings)
-answers = Answers(services)
+wake = asyncio.Event()
+"""Set when something waits to be delivered, so that the billing worker need not be waited for."""
+answers = Answers(services, ended=wake.set)
 install(Runtime(services, answers))
 
 
@@ -38,7 +41,7 @@ async def background() -> AsyncIterator[None]:
     async with emulators(settings):
         await asyncio.to_thread(services.db.migrate)
         tasks = [
-            asyncio.create_task(worker.run(services), name="billing"),
+            asyncio.create_task(worker.run(services, wake), name="billing"),
             asyncio.create_task(_every(RECOVER_SECONDS, answers.recover), name="recover answers"),
             asyncio.create_task(_every(MAIL_SECONDS, lambda: mail.deliver(services)), name="mail"),
         ]
@@ -62,7 +65,7 @@ async def _every(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
         await asyncio.sleep(seconds)
 
 
-def _error(exception: Exception) -> rx.event.EventSpec:
+def _error(exception: Exception) -> EventSpec:
     """The one boundary of event handlers: log under an id, and show that id."""
     error_id = uuid4().hex[:8]
     log.error("An event handler failed (error %s)", error_id, exc_info=exception)
@@ -70,8 +73,9 @@ def _error(exception: Exception) -> rx.event.EventSpec:
 
 
 api = Starlette(routes=[
-    *auth.routes(services), *hooks.routes(services), *webhooks.routes(services), *billing.routes(services),
-    *chat.routes(services, answers), *stream.routes(services, answers), *health.routes(services),
+    *auth.routes(services, trusted_proxies=settings.trusted_proxies), *hooks.routes(services),
+    *webhooks.routes(services, wake.set), *billing.routes(services), *chat.routes(services, answers),
+    *stream.routes(services, answers), *health.routes(services),
 ])
 
 app = rx.App(
@@ -83,4 +87,6 @@ app = rx.App(
 app.add_middleware(Gate(), index=0)
 app.register_lifespan_task(background)
 
-from chatapp import pages  # noqa: E402, F401 - a page registers itself; it needs the runtime that is installed above
+from chatapp import pages  # noqa: E402 - pages read the runtime that is installed above
+
+pages.add_to(app)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import httpx
-from pydantic_ai.models import Model
+from pydantic_ai.models.openai import OpenAIChatModel
 
 from chatapp.clients.code import CodeRunner
 from chatapp.clients.daytona import Daytona
-from chatapp.clients.llm import build_model
+from chatapp.clients.llm import build_model, close_model
 from chatapp.clients.monty import Monty
 from chatapp.clients.polar import Polar
 from chatapp.clients.resend import Resend
@@ -17,6 +17,9 @@ from chatapp.clients.supabase import Supabase
 from chatapp.clients.valyu import Valyu
 from chatapp.db import Database
 from chatapp.settings import Settings
+
+VALYU_SECONDS = 30.0
+DAYTONA_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,14 @@ class Services:
     resend: Resend
     valyu: Valyu
     code_runner: CodeRunner
-    model: Model
+    model: OpenAIChatModel
 
     async def close(self) -> None:
         """Close all connections."""
         await self.code_runner.close()
+        await self.valyu.close()
+        await self.polar.close()
+        await close_model(self.model)
         await self.http.aclose()
         self.db.close()
 
@@ -50,7 +56,13 @@ def build(settings: Settings) -> Services:
         supabase=Supabase(settings.supabase, http),
         polar=Polar(settings.polar),
         resend=Resend(settings.resend),
-        valyu=Valyu(settings.valyu),
-        code_runner=Daytona(settings.daytona) if settings.daytona else Monty(),
+        valyu=Valyu(base_url=settings.valyu.url, key=settings.valyu.key, timeout_seconds=VALYU_SECONDS),
+        code_runner=_code_runner(settings),
         model=build_model(settings),
     )
+
+
+def _code_runner(settings: Settings) -> CodeRunner:
+    if settings.daytona is None:
+        return Monty()
+    return Daytona(api_url=settings.daytona.url, key=settings.daytona.key, timeout_seconds=DAYTONA_SECONDS)

@@ -78,6 +78,7 @@ class Settings:
         public_url: the address that people open, without a trailing slash.
         api_url: the address of the app's own HTTP routes and websocket; equal to `public_url` on one origin.
         limits: whether quotas and spend limits are enforced.
+        trusted_proxies: how many reverse proxies stand in front and append to X-Forwarded-For.
         daytona: None where code runs in the built-in sandbox.
         model_price: None where the model's price comes from the price book.
     """
@@ -103,6 +104,7 @@ class Settings:
     valyu_signup_url: str
     emulators_url: str
     listen_port: int | None = None
+    trusted_proxies: int = 0
 
     @property
     def port(self) -> int:
@@ -176,6 +178,7 @@ class _Reader:
             valyu_signup_url=self._url("VALYU_SIGNUP_URL", "https://platform.valyu.ai"),
             emulators_url=self._emulators_url,
             listen_port=self._port(),
+            trusted_proxies=self._proxies(),
         )
         if self._problems:
             lines = "\n".join(f"  - {problem}" for problem in self._problems)
@@ -214,6 +217,13 @@ class _Reader:
             self._problem("PORT", f"is {value!r}; write a number from 1 to 65535, or leave it out")
             return None
         return int(value) if value else None
+
+    def _proxies(self) -> int:
+        value = self._get("TRUSTED_PROXIES", "0")
+        if not (value.isascii() and value.isdigit() and int(value) < 10):
+            self._problem("TRUSTED_PROXIES", f"is {value!r}; write how many reverse proxies stand in front, 0 for none")
+            return 0
+        return int(value)
 
     def _public_url(self) -> str:
         url = self._url("PUBLIC_URL", "" if self._production else "http://localhost:3000")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy.exc import StatementError
 from sqlmodel import SQLModel, select
 
 from chatapp.db import Database
@@ -22,10 +23,14 @@ def test_migrating_twice_changes_nothing(db: Database) -> None:
 
 
 def test_an_exception_in_a_session_leaves_nothing_behind(db: Database) -> None:
-    with pytest.raises(RuntimeError, match="midway"), db.session() as session:
-        session.add(Account())
-        session.flush()
-        raise RuntimeError("midway")
+    def fail_midway() -> None:
+        with db.session() as session:
+            session.add(Account())
+            session.flush()
+            raise RuntimeError("midway")
+
+    with pytest.raises(RuntimeError, match="midway"):
+        fail_midway()
     with db.reading() as session:
         assert session.exec(select(Account)).all() == []
 
@@ -42,6 +47,10 @@ def test_times_come_back_as_aware_utc(db: Database) -> None:
 
 
 def test_a_naive_time_is_refused(db: Database) -> None:
-    with pytest.raises(Exception, match="Naive datetime"), db.session() as session:
-        session.add(Account(created_at=datetime(2026, 11, 20)))  # noqa: DTZ001 - the point of the test
-        session.flush()
+    def store_naive() -> None:
+        with db.session() as session:
+            session.add(Account(created_at=datetime(2026, 11, 20)))  # noqa: DTZ001 - the point of the test
+            session.flush()
+
+    with pytest.raises(StatementError, match="Naive datetime"):
+        store_naive()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from chatapp.billing import admission, holds
 from chatapp.chat import threads, turns
@@ -26,8 +26,10 @@ KEEP_ENDED_SECONDS = 60
 class Answers:
     """Holds the running turns of this process. One per process."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, *, ended: Callable[[], None] = lambda: None) -> None:
+        """`ended` is called after each turn, so that what it spent is delivered at once."""
         self._services = services
+        self._tell = ended
         self._live: dict[MessageId, LiveAnswer] = {}
 
     async def ask(self, account_id: AccountId, thread_id: object | None, text: object) -> Prompt:
@@ -51,6 +53,7 @@ class Answers:
         live = self._live[prompt.message_id] = LiveAnswer()
         live.task = asyncio.create_task(reply(prompt, entitlement, services, live), name=f"answer {prompt.message_id}")
         live.task.add_done_callback(lambda task: self._ended(prompt.message_id, task))
+        await asyncio.sleep(0)  # a task that is cancelled before its first step would never save anything
         return prompt
 
     async def stop(self, account_id: AccountId, message_id: object) -> None:
@@ -100,4 +103,5 @@ class Answers:
     def _ended(self, message_id: MessageId, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("An answer's task failed after its error handling: %s", message_id, exc_info=error)
+        self._tell()
         asyncio.get_running_loop().call_later(KEEP_ENDED_SECONDS, self._live.pop, message_id, None)

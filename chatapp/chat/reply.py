@@ -33,17 +33,19 @@ async def reply(prompt: Prompt, entitlement: Entitlement, services: Services, li
     It ends as `done`; as `stopped` when the person stopped it; as `interrupted` when the process is shut down; as
     `failed`, with a text for the person, on any error. What had arrived is kept in every case.
     """
-    deps = research.ResearchDeps(services=services, entitlement=entitlement, turn_id=prompt.message_id,
-                                 thread_id=prompt.thread_id, now=now)
+    deps = research.ResearchDeps(
+        settings=services.settings, db=services.db, valyu=services.valyu, code_runner=services.code_runner,
+        model=services.model, entitlement=entitlement, turn_id=prompt.message_id, thread_id=prompt.thread_id)
     keeper = asyncio.create_task(_keep(prompt, services, live, asyncio.current_task()))
     page = _Page(prompt, services, live)
     history_json, error = "", ""
     try:
         async with asyncio.timeout(MAX_TURN_SECONDS):
-            async for event in research.answer(prompt.text, history_json=prompt.history_json, deps=deps):
-                if isinstance(event, events.Finished):
-                    history_json = event.history_json
-                else:
+            answering = research.answer(prompt.text, history_json=prompt.history_json, deps=deps)
+            async with contextlib.aclosing(answering) as stream:
+                async for event in stream:
+                    if isinstance(event, events.Finished):
+                        history_json = event.history_json
                     await page.show(event)
         status = "done"
     except asyncio.CancelledError:

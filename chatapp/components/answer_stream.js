@@ -4,11 +4,11 @@ export const START = Object.freeze({
   parts: Object.freeze([]), sources: Object.freeze([]), status: "streaming", error: "", price: "", price_note: "",
 });
 
-/* The view after `event`; unchanged for an event of a kind that this version does not know. */
+/* The view after `event`: a bare string is more text, and the bulk of all events; an object says in `t` what it is.
+   Unchanged for a kind that this version does not know. */
 export function reduce(view, event) {
+  if (typeof event === "string") return { ...view, parts: withText(view.parts, event) };
   switch (event.t) {
-    case "text":
-      return { ...view, parts: withText(view.parts, event.d) };
     case "part":
       return { ...view, parts: withPart(view.parts, event.p) };
     case "sources":

@@ -24,13 +24,13 @@ def card(title: str, *content: rx.Component) -> rx.Component:
 
 
 def text_field(label: str, name: str, *, kind: str = "text", autocomplete: str = "off", hint: str = "",
-               required: bool = True) -> rx.Component:
-    """A labelled input with its hint."""
+               required: bool = True, value: rx.Var[str] | str = "") -> rx.Component:
+    """A labelled input with its hint; `value` is what stands in it at first."""
     described = {"aria-describedby": f"{name}-hint"} if hint else {}
     return rx.el.div(
         rx.el.label(label, html_for=name),
         rx.el.input(id=name, name=name, type=kind, required=required, auto_complete=autocomplete,
-                    custom_attrs=described),
+                    default_value=value, key=value, custom_attrs=described),
         rx.el.p(hint, id=f"{name}-hint", class_name="hint") if hint else rx.fragment(),
         class_name="field",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reflex as rx
+from reflex_base.style import LiteralColorMode, set_color_mode
 
 from chatapp.components.addresses import api
 from chatapp.components.icons import icon
@@ -56,7 +57,7 @@ def _sidebar(current: rx.Var[str] | str) -> rx.Component:
         rx.el.div(
             rx.el.h2("Chats"),
             rx.cond(
-                Chats.threads.length() > 0,
+                Chats.threads,
                 rx.el.ul(rx.foreach(Chats.threads, line)),
                 rx.el.p(rx.cond(Chats.loaded, "Your chats will be listed here.", "Loading…"), class_name="empty"),
             ),
@@ -123,11 +124,9 @@ def _visitor() -> rx.Component:
 
 
 def _themes() -> rx.Component:
-    def choice(label: str, mode: str) -> rx.Component:
-        pressed = rx.cond(rx.color_mode.raw_color_mode == mode, "true", "false") if hasattr(
-            rx.color_mode, "raw_color_mode") else "false"
-        return rx.el.button(label, type="button", on_click=rx.set_color_mode(mode),
-                            custom_attrs={"aria-pressed": pressed})
+    def choice(label: str, mode: LiteralColorMode) -> rx.Component:
+        return rx.el.button(label, type="button", on_click=set_color_mode(mode),
+                            custom_attrs={"aria-pressed": rx.cond(rx.color_mode == mode, "true", "false")})
 
     return rx.el.div(choice("Auto", "system"), choice("Light", "light"), choice("Dark", "dark"),
                      class_name="themes", role="group", aria_label="Colours")

@@ -10,7 +10,7 @@ from reflex_components_core.el.elements.base import BaseHTML
 _MODULE = rx.asset("modal.jsx", shared=True)
 
 
-class NativeForm(BaseHTML):
+class NativeForm(BaseHTML):  # type: ignore[misc]  # the package ships no types
     """A `<form>` that the browser submits itself, for routes that set cookies; `rx.el.form` prevents that always."""
 
     tag = "form"
@@ -34,7 +34,9 @@ class Modal(_Local):
     tag = "Modal"
     open: rx.Var[bool]
     label: rx.Var[str]
-    on_close: rx.EventHandler[rx.event.no_args_event_spec]
+    on_close: rx.EventHandler[  # type: ignore[type-arg]  # Reflex reads the event's arguments from here
+        rx.event.no_args_event_spec  # type: ignore[valid-type]  # the same
+    ]
 
 
 class Example(_Local):

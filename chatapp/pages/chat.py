@@ -7,7 +7,7 @@ import reflex as rx
 from chatapp.components.addresses import api
 from chatapp.components.answer import answer
 from chatapp.components.composer import composer
-from chatapp.components.frame import BRAND, frame
+from chatapp.components.frame import frame
 from chatapp.components.native import Example, Follow
 from chatapp.components.plans import plan_dialog
 from chatapp.state.chat import COMPOSER, Chat, Latest, MessageView
@@ -20,7 +20,6 @@ EXAMPLES = (
 )
 
 
-@rx.page(route="/", title=BRAND, on_load=Chat.start)
 def new_chat() -> rx.Component:
     """The empty chat."""
     return frame(
@@ -39,7 +38,6 @@ def new_chat() -> rx.Component:
     )
 
 
-@rx.page(route="/chat/[thread_id]", title=BRAND, on_load=Chat.open)
 def open_chat() -> rx.Component:
     """One chat."""
     return frame(
@@ -55,7 +53,7 @@ def open_chat() -> rx.Component:
                     rx.foreach(Latest.messages, message_view),
                     class_name="column messages",
                 ),
-                class_name="scroll", watch=Latest.messages.length(),
+                class_name="scroll", watch=Latest.count,
             ),
         ),
         rx.fragment(rx.cond(Chat.missing, rx.fragment(), composer()), plan_dialog()),
@@ -63,16 +61,16 @@ def open_chat() -> rx.Component:
     )
 
 
-def message_view(message: rx.Var[MessageView]) -> rx.Component:
-    """A question, or an answer in whatever state it is."""
+def message_view(message: MessageView) -> rx.Component:
+    """A question, or an answer in whatever state it is. `message` is the Var that foreach gives, and reads like one."""
     return rx.cond(
         message.role == "user",
-        rx.el.div(message.text, class_name="question", role="group", aria_label="Your question"),
+        rx.el.div(message.text, class_name="question", role="group", aria_label="You asked"),
         answer(
             message_id=message.id, parts=message.parts, sources=message.sources, status=message.status,
             error=message.error, price=message.price, price_note=message.price_note,
             src=rx.cond(message.src != "", api() + message.src, ""), api_url=api(),
-            on_done=lambda *_: Chat.finished(message.id),
+            on_done=Chat.finished,
         ),
     )
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import reflex as rx
 
 from chatapp.components.card import card
-from chatapp.components.frame import BRAND
 from chatapp.state.checkout import CheckoutResult
-from chatapp.state.notices import Notices
 from chatapp.state.viewer import Viewer
 
 
-@rx.page(route="/checkout/success", title=f"Thank you · {BRAND}", on_load=[Notices.read, CheckoutResult.wait])
 def success() -> rx.Component:
     """Says that the plan is active once it is, and that it is not yet, until then."""
     return card(
@@ -40,7 +37,6 @@ def success() -> rx.Component:
     )
 
 
-@rx.page(route="/checkout/cancelled", title=f"Not paid · {BRAND}", on_load=Notices.read)
 def cancelled() -> rx.Component:
     """The person came back without paying."""
     return card(

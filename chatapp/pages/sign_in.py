@@ -6,17 +6,20 @@ import reflex as rx
 
 from chatapp.components.addresses import api
 from chatapp.components.card import card, hidden, submit, text_field
-from chatapp.components.frame import BRAND
 from chatapp.components.native import post_form
 from chatapp.state.notices import Notices
 from chatapp.state.runtime import runtime
 
 
+def _again(path: str) -> rx.Component:
+    return post_form(_email(), rx.el.button("Send it again", type="submit", class_name="button wide"),
+                     action=api(path), style={"padding_top": "12px"})
+
+
 def _email() -> rx.Component:
-    return text_field("E-mail address", "email", kind="email", autocomplete="email")
+    return text_field("E-mail address", "email", kind="email", autocomplete="email", value=Notices.email)
 
 
-@rx.page(route="/sign-in", title=f"Sign in · {BRAND}", on_load=Notices.read)
 def sign_in() -> rx.Component:
     """Sign in with e-mail and password."""
     return card(
@@ -26,12 +29,11 @@ def sign_in() -> rx.Component:
             text_field("Password", "password", kind="password", autocomplete="current-password"),
             hidden("next", Notices.next), submit("Sign in"), action=api("/api/auth/sign-in"),
         ),
-        rx.el.p(rx.el.a("Forgot your password?", href="/forgot-password/"), class_name="small"),
+        rx.el.p(rx.el.a("Forgot your password?", href="/new-password/"), class_name="small"),
         rx.el.p("No account yet? ", rx.el.a("Sign up", href="/sign-up/"), class_name="small"),
     )
 
 
-@rx.page(route="/sign-up", title=f"Sign up · {BRAND}", on_load=Notices.read)
 def sign_up() -> rx.Component:
     """Make an account."""
     return card(
@@ -47,7 +49,6 @@ def sign_up() -> rx.Component:
     )
 
 
-@rx.page(route="/check-mail", title=f"Check your mail · {BRAND}", on_load=Notices.read)
 def check_mail() -> rx.Component:
     """After a form that sends a mail. It says the same whether the address is known or not."""
     settings = runtime().services.settings
@@ -61,14 +62,12 @@ def check_mail() -> rx.Component:
         inbox,
         rx.el.details(
             rx.el.summary("No mail?"),
-            post_form(_email(), rx.el.button("Send it again", type="submit", class_name="button wide"),
-                      action=api("/api/auth/resend"), style={"padding_top": "12px"}),
+            rx.cond(Notices.purpose == "recovery", _again("/api/auth/recover"), _again("/api/auth/resend")),
         ),
         rx.el.p(rx.el.a("Back to sign in", href="/sign-in/"), class_name="small"),
     )
 
 
-@rx.page(route="/auth/confirm", title=f"Confirm · {BRAND}", on_load=Notices.read)
 def confirm() -> rx.Component:
     """Where the links in mails lead. Opening it changes nothing, so link scanners do no harm; the button does."""
     return card(
@@ -85,24 +84,18 @@ def confirm() -> rx.Component:
     )
 
 
-@rx.page(route="/forgot-password", title=f"Forgotten password · {BRAND}", on_load=Notices.read)
-def forgot_password() -> rx.Component:
-    """Ask for a mail with which one can choose a new password."""
+def new_password() -> rx.Component:
+    """Ask for a mail, and, after its link, choose the new password."""
     return card(
         "Choose a new password",
-        post_form(_email(), submit("Send me a mail"), action=api("/api/auth/recover")),
-        rx.el.p(rx.el.a("Back to sign in", href="/sign-in/"), class_name="small"),
-    )
-
-
-@rx.page(route="/new-password", title=f"New password · {BRAND}", on_load=Notices.read)
-def new_password() -> rx.Component:
-    """Set the new password, after the link in the mail was confirmed."""
-    return card(
-        "Your new password",
-        post_form(
-            text_field("New password", "password", kind="password", autocomplete="new-password",
-                       hint="At least 8 characters; 15 or more are better."),
-            submit("Set password"), action=api("/api/auth/new-password"),
+        rx.cond(
+            Notices.step == "choose",
+            post_form(
+                text_field("New password", "password", kind="password", autocomplete="new-password",
+                           hint="At least 8 characters; 15 or more are better."),
+                submit("Set password"), action=api("/api/auth/new-password"),
+            ),
+            post_form(_email(), submit("Send me a mail"), action=api("/api/auth/recover")),
         ),
+        rx.el.p(rx.el.a("Back to sign in", href="/sign-in/"), class_name="small"),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias, cast
 
 import reflex as rx
 
@@ -15,12 +15,16 @@ from chatapp.chat.threads import ChatError, NotFound
 from chatapp.ids import AccountId
 from chatapp.models import Message
 from chatapp.state.chats import Chats
+from chatapp.state.notices import TEXTS
 from chatapp.state.plan import PlanDialog
 from chatapp.state.runtime import runtime
 from chatapp.state.viewer import Viewer, session_of
 
 COMPOSER = "question"
 """The id of the text field."""
+
+
+Status: TypeAlias = Literal["streaming", "done", "stopped", "interrupted", "failed"]
 
 
 @dataclass
@@ -32,7 +36,7 @@ class MessageView:
     text: str = ""
     parts: list[dict[str, Any]] = field(default_factory=list)
     sources: list[dict[str, Any]] = field(default_factory=list)
-    status: str = "done"
+    status: Status = "done"
     error: str = ""
     price: str = ""
     price_note: str = ""
@@ -45,8 +49,8 @@ def view_of(message: Message) -> MessageView:
         return MessageView(message.id, "user", text=message.text)
     ending = ending_of(message)
     src = f"/api/answers/{message.id}/stream" if message.status == "streaming" else ""
-    return MessageView(message.id, "assistant", parts=message.parts, sources=message.sources, status=message.status,
-                       error=message.error, price=ending.price, price_note=ending.price_note, src=src)
+    return MessageView(message.id, "assistant", parts=message.parts, sources=message.sources,
+                       status=cast(Status, message.status), error=message.error, price=ending.price, price_note=ending.price_note, src=src)
 
 
 class Latest(rx.State):
@@ -58,6 +62,11 @@ class Latest(rx.State):
     def running(self) -> str:
         """The id of the answer that is being written, or nothing."""
         return next((message.id for message in self.messages if message.src), "")
+
+    @rx.var
+    def count(self) -> int:
+        """How many messages there are: when it changes, the page goes to its end."""
+        return len(self.messages)
 
 
 class Chat(rx.State):
@@ -77,6 +86,10 @@ class Chat(rx.State):
         (await self.get_state(Latest)).reset()
         self.loading = False
         await self._load_frame()
+        query = self.router.url.query_parameters
+        self.notice = TEXTS.get(query.get("notice", ""), "")
+        if query.get("limit"):
+            await (await self.get_state(PlanDialog))._show_limit(await self._account())
 
     @rx.event
     async def open(self) -> None:
@@ -124,7 +137,7 @@ class Chat(rx.State):
             self.notice = error.text
 
     @rx.event
-    async def finished(self, message_id: str) -> None:
+    async def finished(self, message_id: str, status: str) -> None:
         """The browser says that a stream ended; what is shown from here on comes from the database."""
         latest = await self.get_state(Latest)
         try:

@@ -7,7 +7,7 @@ import asyncio
 import reflex as rx
 
 from chatapp.billing import subscriptions
-from chatapp.ids import AccountId
+from chatapp.db import now
 from chatapp.state.runtime import runtime
 from chatapp.state.viewer import Viewer, session_of
 
@@ -30,9 +30,11 @@ class CheckoutResult(rx.State):
             async with self:
                 self.phase = "signed_out"
             return
+        services = runtime().services
         for _ in range(int(WAIT_SECONDS / POLL_SECONDS)):
-            if await asyncio.to_thread(subscriptions.is_subscribed, runtime().services.db,
-                                       AccountId(session.account_id)):
+            plan = await asyncio.to_thread(subscriptions.plan_of, services.db, session.account_id, services.settings,
+                                           now())
+            if plan.for_sale:
                 break
             await asyncio.sleep(POLL_SECONDS)
         async with self:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 import reflex as rx
 
+from chatapp.accounts import cookies
 from chatapp.accounts.texts import TEXTS as ACCOUNT_TEXTS
+from chatapp.accounts.texts import wait_text
 from chatapp.billing.texts import TEXTS as BILLING_TEXTS
+from chatapp.state.runtime import runtime
 from chatapp.state.viewer import Viewer
 
 TEXTS = {**ACCOUNT_TEXTS, **BILLING_TEXTS}
@@ -18,6 +23,9 @@ class Notices(rx.State):
     notice: str = ""
     token_hash: str = ""
     link_type: str = ""
+    step: str = ""
+    purpose: str = ""
+    email: str = ""
     next: str = "/"
 
     @rx.event
@@ -29,6 +37,10 @@ class Notices(rx.State):
         self.notice = _text(query.get("notice", ""), wait)
         self.token_hash = query.get("token_hash", "")[:200]
         self.link_type = query.get("type", "email")[:30]
+        self.step, self.purpose = query.get("step", "")[:20], query.get("for", "signup")[:20]
+        typed = cookies.find(self.router.headers.raw_headers.get("cookie"), cookies.full_name(
+            runtime().services.settings, cookies.FORM_EMAIL))
+        self.email = unquote(typed or "")[:254]
         self.next = query.get("next", "/")[:300]
         await (await self.get_state(Viewer))._load()
 
@@ -37,10 +49,4 @@ def _text(code: str, wait: str) -> str:
     """The text of a code; an unknown code is not shown, since anybody can write an address."""
     text = TEXTS.get(code, "")
     seconds = int(wait) if wait.isascii() and wait.isdigit() and len(wait) < 7 else 0
-    return text.replace("{wait}", _waiting(seconds)) if text else ""
-
-
-def _waiting(seconds: int) -> str:
-    from chatapp.accounts.texts import wait_text
-
-    return wait_text(seconds) if seconds else "a moment"
+    return text.replace("{wait}", wait_text(seconds) if seconds else "a moment") if text else ""

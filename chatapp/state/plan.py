@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import reflex as rx
 
+from chatapp.billing import admission
 from chatapp.billing.entitlements import SpendingRefused
+from chatapp.db import now
+from chatapp.ids import AccountId
+from chatapp.state.runtime import runtime
 from chatapp.state.viewer import Viewer
 
 
@@ -20,6 +26,14 @@ class PlanDialog(rx.State):
         self.reason = refusal.text
         self.resets = f"{refusal.resets_at:%-d %B, %H:%M} UTC" if refusal.resets_at else ""
         self.is_open = True
+
+    async def _show_limit(self, account_id: AccountId) -> None:
+        """Open the dialog if the account has indeed reached its limit; the address alone proves nothing."""
+        services = runtime().services
+        try:
+            await asyncio.to_thread(admission.verdict, services.db, services.settings, account_id, now())
+        except SpendingRefused as refusal:
+            self._refuse(refusal)
 
     @rx.event
     async def show(self) -> None:

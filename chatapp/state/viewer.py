@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 import reflex as rx
@@ -13,10 +14,12 @@ from reflex_base.event import Event
 from chatapp.accounts import sessions
 from chatapp.accounts.sessions import Session
 from chatapp.billing import status
+from chatapp.billing.catalog import PLANS
 from chatapp.billing.money import format_usd
 from chatapp.db import now
-from chatapp.ids import AccountId
 from chatapp.state.runtime import runtime
+
+PAYMENT_DUE = "Your last payment did not go through. Update your payment method under Settings → Manage subscription."
 
 
 async def session_of(state: BaseState) -> Session | None:
@@ -54,14 +57,15 @@ class Viewer(rx.State):
             return
         self.email, self.name = session.email, session.name
         services = runtime().services
-        shown = await asyncio.to_thread(status.of, services.db, services.settings, AccountId(session.account_id), now())
-        self.plan_key, self.plan_name = shown.plan.key, shown.plan.name
-        self.subscribed = shown.subscribed
-        self.problem = shown.problem
-        self.ends_on = f"{shown.ends_at:%-d %B %Y}" if shown.ends_at else ""
-        self.spent = format_usd(shown.charged_nanousd if shown.plan.billable else shown.worth_nanousd)
-        self.spent_note = "to be billed" if shown.plan.billable else f"covered by {shown.plan.name}"
-        self.quota_text = shown.quota_text
+        shown = await asyncio.to_thread(status.status, services.db, services.settings, session.account_id, now())
+        plan = PLANS[shown["plan"]]
+        self.plan_key, self.plan_name, self.subscribed = plan.key, plan.name, plan.for_sale
+        self.problem = PAYMENT_DUE if shown["payment_due"] else ""
+        self.ends_on = _day(shown["cancels_at"])
+        self.spent = format_usd(shown["spent_nanousd"] if plan.billable else shown["cost_nanousd"])
+        self.spent_note = "to be billed" if plan.billable else f"covered by {plan.name}"
+        self.quota_text = ", ".join(f"{quota['left']} of {quota['limit']} {quota['name']} left"
+                                    for quota in shown["quotas"])
 
 
 class Gate(rx.Middleware):
@@ -92,3 +96,7 @@ def _own_states(parent: type[BaseState]) -> list[type[BaseState]]:
             found.append(cls)
         found.extend(_own_states(cls))
     return found
+
+
+def _day(iso: str | None) -> str:
+    return f"{datetime.fromisoformat(iso):%-d %B %Y}" if iso else ""

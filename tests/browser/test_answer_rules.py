@@ -118,9 +118,9 @@ def test_events_build_the_answer_that_the_server_saves() -> None:
     events = [
         {"t": "part", "p": {"type": "search", "id": "s", "status": "running"}},
         {"t": "part", "p": {"type": "search", "id": "s", "status": "done", "found": 2}},
-        {"t": "text", "d": "Hel"}, {"t": "text", "d": "lo"},
+        "Hel", "lo",
         {"t": "part", "p": {"type": "code", "id": "c", "status": "done"}},
-        {"t": "text", "d": "End"}, {"t": "unknown"}, {"t": "sources", "s": [{"number": 1}]},
+        "End", {"t": "unknown"}, {"t": "sources", "s": [{"number": 1}]},
         {"t": "done", "status": "stopped", "error": "", "price": "$1", "price_note": "estimate"},
     ]  # fmt: skip
     assert stream("v[0].reduce(m.reduce, m.START)", events) == {

@@ -72,4 +72,4 @@ def follow(page: Page, server: Server, name: str, *connections: Connection) -> N
 
 
 def texts(*deltas: str, first: int = 1) -> list[tuple[int, dict[str, Any]] | str]:
-    return [(first + at, {"t": "text", "d": delta}) for at, delta in enumerate(deltas)]
+    return [(first + at, delta) for at, delta in enumerate(deltas)]

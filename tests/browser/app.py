@@ -1,0 +1,88 @@
+"""The app as a process, as `make run` starts it, with emulators of its own: started, killed, started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.conftest import ROOT, free_port, wait_until_healthy
+
+START_SECONDS = 300
+"""The first start installs the front end's packages and builds the pages."""
+
+
+class RunningApp:
+    """One installation: its folder holds both databases and the log."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        self.url = f"http://localhost:{free_port()}"
+        self.emulators_url = f"http://localhost:{free_port()}"
+        self.database = folder / "app.db"
+        self._environment = {
+            **os.environ, "PUBLIC_URL": self.url, "API_URL": "", "EMULATORS_URL": self.emulators_url,
+            "DATABASE_URL": f"sqlite:///{self.database}", "EMULATORS_DATABASE": str(folder / "emulators.db"),
+            "REFLEX_WEB_WORKDIR": ".web-test", "REFLEX_STATES_WORKDIR": str(folder / "states"), "LIMITS": "on",
+            "EMULATED_TOKENS_PER_SECOND": "200", "APP_MODE": "development", **environment,
+        }
+        self._app: subprocess.Popen[bytes] | None = None
+        self._emulators: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        """All that the app has printed."""
+        return (self.folder / "app.log").read_text()
+
+    def start(self) -> None:
+        """Start what does not run, and wait until it answers."""
+        if self._emulators is None:
+            self._emulators = self._spawn("emulators", "emulators")
+            wait_until_healthy(f"{self.emulators_url}/health", self._emulators)
+        self._app = self._spawn("chatapp", "app")
+        try:
+            wait_until_healthy(f"{self.url}/api/health", self._app, START_SECONDS)
+        except (RuntimeError, TimeoutError) as error:
+            raise RuntimeError(f"The app did not start:\n{self.log[-4000:]}") from error
+
+    def kill(self) -> None:
+        """`kill -9` of the app and all its workers; the emulators live on."""
+        assert self._app is not None
+        os.killpg(self._app.pid, signal.SIGKILL)
+        self._app.wait(10)
+        self._app = None
+
+    def stop(self) -> None:
+        """End everything in good order."""
+        for process in (self._app, self._emulators):
+            if process is not None and process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait(10)
+        self._app = self._emulators = None
+
+    def query(self, sql: str, *values: object) -> list[dict[str, Any]]:
+        """Rows of the app's database, read from beside it."""
+        with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(sql, values)]
+
+    def emulator(self, method: str, path: str, **options: Any) -> Any:
+        """An answer of the emulators in JSON."""
+        response = httpx.request(method, f"{self.emulators_url}{path}", timeout=30, **options)
+        response.raise_for_status()
+        return response.json() if response.content else None
+
+    def _spawn(self, module: str, name: str) -> subprocess.Popen[bytes]:
+        log = (self.folder / f"{name}.log").open("ab")
+        return subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, env=self._environment, stdout=log,
+                                stderr=subprocess.STDOUT, start_new_session=True)
