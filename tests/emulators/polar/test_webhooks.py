@@ -19,7 +19,7 @@ from emulators.faults import Fault, Faults
 from emulators.store import Store
 from tests.emulators.polar.conftest import FAST
 from tests.emulators.polar.contract import recorded, schema_problems
-from tests.emulators.polar.test_journeys import FLAT, FREE, per_unit
+from tests.emulators.polar.prices import FLAT, FREE, per_unit
 
 # Extra keys that the webhooks' documented payloads, or newer versions of the interface, have.
 NEWER = {"is_deletable", "units", "seats"}
