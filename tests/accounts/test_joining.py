@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from sqlmodel import func, select
 
 from chatapp import settings as app_settings
-from chatapp.accounts import joining
+from chatapp.accounts import joining, sessions
 from chatapp.accounts.sign_in import start_visitor
 from chatapp.clients.supabase import AuthTokens
 from chatapp.db import Database
@@ -85,6 +85,18 @@ def test_visitors_of_two_browsers_signing_in_at_once_both_bring_their_chats(db: 
     with db.reading() as session:
         assert set(session.exec(select(Thread.account_id))) == set(homes)
         assert len(session.exec(select(Thread)).all()) == 2
+
+
+def test_no_visitors_session_survives_the_accounts_becoming_a_persons_or_being_merged(db: Database) -> None:
+    adopted, merged = visitor_with_a_chat(db), visitor_with_a_chat(db)
+    cookies = []
+    for account_id in (adopted, merged):
+        with db.session() as session:
+            cookies.append("session=" + sessions.open_session(session, SETTINGS, account_id, NOW))
+    assert all(sessions.current(db, cookie, SETTINGS, NOW) for cookie in cookies)
+    join(db, ADA, adopted)
+    join(db, ADA, merged)
+    assert not any(sessions.current(db, cookie, SETTINGS, NOW) for cookie in cookies)
 
 
 def test_at_the_first_sign_in_everything_stays_where_it_is(db: Database) -> None:
