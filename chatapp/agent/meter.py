@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -63,7 +63,7 @@ class MeteredModel(WrapperModel):
 
     Attributes:
         reserve_usd: cost in dollars that requests leave untouched, for the steps that have to follow them.
-        context_tokens: the most tokens that the conversation had after the last request.
+        context_tokens: the tokens of the conversation after the last request; whoever adds to it counts that here.
     """
 
     def __init__(self, wrapped: Model, payer: Payer, prices: Callable[[int], UnitPrices]) -> None:
@@ -141,8 +141,7 @@ class MeteredModel(WrapperModel):
         prices = self.prices(bound.at_most)
         merged = ModelSettings(**(merge_model_settings(self.wrapped.settings, settings) or {}))
         wanted = min(merged.get("max_tokens", MAX_OUTPUT_TOKENS), MAX_OUTPUT_TOKENS)
-        available = await self.payer.affordable_cost_usd() - self.reserve_usd
-        max_tokens = affordable_output_tokens(prices, bound.at_most, wanted, available)
+        max_tokens = await self._max_tokens(prices, bound.at_most, wanted)
         order = Order(
             "model", prices.provider, self.model_name, prices,
             bound_cost_usd=worst_cost_usd(prices, bound.at_most, max_tokens),
@@ -151,6 +150,15 @@ class MeteredModel(WrapperModel):
         merged["max_tokens"] = max_tokens
         return _Request(order, bound, max_tokens, merged, bounds.measured_with(fixed, self.model_name))
 
+    async def _max_tokens(self, prices: UnitPrices, input_tokens: int, wanted: int) -> int:
+        available = await self.payer.affordable_cost_usd()
+        if self.reserve_usd > 0:
+            with suppress(InsufficientFunds):  # then rather an answer now than a reserve for later
+                return affordable_output_tokens(
+                    prices, input_tokens, wanted, available - self.reserve_usd, read_again=True
+                )
+        return affordable_output_tokens(prices, input_tokens, wanted, available)
+
     def _remember(self, request: _Request, response: ModelResponse) -> None:
         measured = response.usage.total_tokens
         self.context_tokens = measured or request.input.at_most + request.max_tokens
@@ -158,22 +166,34 @@ class MeteredModel(WrapperModel):
 
 def worst_cost_usd(prices: UnitPrices, input_tokens: int, output_tokens: int) -> Decimal:
     """The most that a request can cost, in dollars: every input token in the dearest bucket, as a cache write is."""
-    dearest = max(prices.usd_per_unit[bucket] for bucket in INPUT_BUCKETS if bucket in prices.usd_per_unit)
-    return dearest * input_tokens + prices.usd_per_unit[OUTPUT_BUCKET] * output_tokens
+    return _dearest_input(prices) * input_tokens + prices.usd_per_unit[OUTPUT_BUCKET] * output_tokens
 
 
-def affordable_output_tokens(prices: UnitPrices, input_tokens: int, wanted: int, available_usd: Decimal) -> int:
+def affordable_output_tokens(
+    prices: UnitPrices, input_tokens: int, wanted: int, available_usd: Decimal, *, read_again: bool = False
+) -> int:
     """How long an answer may be: `wanted`, or as much as the money allows.
+
+    Args:
+        prices: of the model.
+        input_tokens: the most that the request's input can be.
+        wanted: the longest answer that is of use.
+        available_usd: what it may cost.
+        read_again: whether the money has to pay for the answer as a later request's input, too.
 
     Raises:
         InsufficientFunds: less than MIN_OUTPUT_TOKENS (or than `wanted`) can be afforded.
     """
     left = available_usd - worst_cost_usd(prices, input_tokens, 0)
-    each = prices.usd_per_unit[OUTPUT_BUCKET]
+    each = prices.usd_per_unit[OUTPUT_BUCKET] + (_dearest_input(prices) if read_again else 0)
     tokens = wanted if each == 0 else min(wanted, math.floor(left / each))
     if left < 0 or tokens < min(wanted, MIN_OUTPUT_TOKENS):
         raise InsufficientFunds(TOO_LITTLE_LEFT)
     return tokens
+
+
+def _dearest_input(prices: UnitPrices) -> Decimal:
+    return max(prices.usd_per_unit[bucket] for bucket in INPUT_BUCKETS if bucket in prices.usd_per_unit)
 
 
 def buckets(usage: RequestUsage) -> dict[str, int]:

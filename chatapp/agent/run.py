@@ -28,6 +28,8 @@ MAX_TOOL_CALLS = 10
 MAX_RESULTS = 8
 """Sources per search."""
 CODE_SECONDS = 30.0
+RESULT_MARGIN_BYTES = 256
+"""For the markers around a tool's result."""
 FINAL_TOKENS = 1_024
 """The length of the last answer that money is kept for."""
 
@@ -136,7 +138,12 @@ class Run:
         runner = self.deps.code_runner
         return Order("tool", runner.name, tool, None, runner.max_cost_usd(CODE_SECONDS), {"runs": 1})
 
+    def expect_result(self) -> None:
+        """A tool was called: from now on its result counts as part of the conversation."""
+        self.tool_calls += 1
+        self.meter.context_tokens += self.breadth.result_bytes + RESULT_MARGIN_BYTES
+
     def answer_cost_usd(self, context_tokens: int) -> Decimal:
         """The most that a last answer costs after one more tool result, in dollars."""
-        input_tokens = context_tokens + self.breadth.result_bytes
+        input_tokens = context_tokens + self.breadth.result_bytes + RESULT_MARGIN_BYTES
         return worst_cost_usd(self.meter.prices(input_tokens), input_tokens, FINAL_TOKENS)

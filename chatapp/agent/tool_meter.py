@@ -92,7 +92,7 @@ async def _place(run: Run, order: Order) -> PlacedHold | ToolReturn:
             hold = await place(run.payer, order)
         except InsufficientFunds:  # another turn of the account was faster
             return refused(NO_MONEY)
-        run.tool_calls += 1
+        run.expect_result()
         return hold
 
 

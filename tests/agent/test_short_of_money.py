@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -23,15 +24,19 @@ from chatapp.billing import periods
 from chatapp.billing.catalog import VISITOR
 from chatapp.billing.holds import InsufficientFunds
 from chatapp.billing.pricing import UnitPrices
+from chatapp.clients.valyu import Source
 from chatapp.ids import new_id
 from chatapp.models import Balance
 
-from .conftest import NOON, Desk, Piece, calls, results, scripted
+from .conftest import NOON, Desk, Library, Piece, calls, results, scripted
 
 PRICES = UnitPrices("p", "m", "test", {
     "input_tokens": Decimal("0.0000025"), "cache_write_tokens": Decimal("0.000005"),
     "output_tokens": Decimal("0.00001"),
 })
+LONG_SOURCES = tuple(
+    Source("t" * 100, f"https://a.example/{n}", "u" * 2_000, "web", None, Decimal("0.002")) for n in range(8)
+)
 
 
 class Greedy:
@@ -91,8 +96,27 @@ async def test_what_cannot_be_paid_is_never_sent(desk: Desk) -> None:
     desk.assert_settled()
 
 
+async def test_whatever_the_budget_a_turn_that_begins_ends_with_an_answer(sqlite_desk: Desk) -> None:
+    library = Library(LONG_SOURCES, cost_usd=Decimal("0.016"))
+    for tenths_of_a_cent in [*range(2, 42, 4), *range(50, 300, 10)]:
+        budget_usd = Decimal(tenths_of_a_cent) / 1000
+        desk = replace(sqlite_desk, budget_usd=budget_usd, library=library, turn_id=new_id())
+        greedy = Greedy()
+        try:
+            events = await desk.ask(scripted(greedy))
+        except InsufficientFunds:
+            assert not greedy.tools
+            assert not desk.ledger()
+        else:
+            assert isinstance(events[-1], Finished)
+            assert sum(row.cost_nanousd for row in desk.ledger()) <= budget_usd * 10**9
+
+
 async def test_parallel_calls_leave_the_money_for_the_answer(desk: Desk) -> None:
-    desk.budget_usd = Decimal("0.12")
+    """Each of eight searches may bring 10,000 bytes, which the answer has to read and pay."""
+    desk.budget_usd = Decimal("0.20")
+    desk.library.cost_usd = Decimal("0.016")
+    desk.library.sources = LONG_SOURCES
 
     async def script(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[Piece]:
         if not results(messages):
@@ -100,11 +124,26 @@ async def test_parallel_calls_leave_the_money_for_the_answer(desk: Desk) -> None
         else:
             yield "Done."
 
-    desk.library.cost_usd = Decimal("0.016")
     events = await desk.ask(scripted(script))
     searches = [event for event in events if isinstance(event, SearchFinished)]
     assert len(searches) == 8
-    assert 1 <= sum(event.error is None for event in searches) < 8
+    assert 2 <= sum(event.error is None for event in searches) < 8
+    assert isinstance(events[-1], Finished)
+    desk.assert_settled()
+
+
+async def test_a_talkative_step_leaves_the_money_for_its_tool_and_the_answer(desk: Desk) -> None:
+    desk.budget_usd = Decimal("0.10")
+
+    async def script(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[Piece]:
+        if not results(messages):
+            yield "word " * ((info.model_settings or {})["max_tokens"] - 20)
+            yield calls(("search", '{"query": "q"}'))
+        else:
+            yield "Done."
+
+    events = await desk.ask(scripted(script))
+    assert [event.error for event in events if isinstance(event, SearchFinished)] == [None]
     assert isinstance(events[-1], Finished)
     desk.assert_settled()
 
@@ -130,7 +169,7 @@ async def test_turns_side_by_side_never_charge_more_than_the_limit(desk: Desk) -
         balance = session.get(Balance, desk.account_id)
     assert balance is not None
     assert balance.held_nanousd == 0
-    assert balance.charged_nanousd == sum(row.charge_nanousd for row in desk.ledger()) <= limit
+    assert balance.charged_nanousd == desk.charged_nanousd() <= limit
 
 
 @given(
