@@ -85,11 +85,14 @@ async def _hourly(services: Services, name: str, job: Callable[[Services], Await
 
 
 async def _poll(services: Services) -> str:
-    return f"{await subscriptions.refresh_stale(services, POLL_AFTER)} subscriptions refreshed"
+    total = 0
+    while refreshed := await subscriptions.refresh_stale(services, POLL_AFTER):
+        total += refreshed
+    return f"{total} subscriptions refreshed"
 
 
 async def _reconcile(services: Services) -> str:
-    return f"{len(await reconcile.reconcile(services))} differences"
+    return f"{len(await reconcile.reconcile(services, thorough=False))} differences"
 
 
 async def _logged(name: str, job: Callable[[], Awaitable[object]]) -> None:
