@@ -52,10 +52,15 @@ const lineBreak = {
   },
 };
 
+/* Emphasis takes time in the square of a paragraph's length. No one writes paragraphs of this many characters; beyond,
+   asterisks stay asterisks. (To marked, false means its own rule, undefined means no match.) */
+const LONG = 3_000;
+const emStrong = (_, paragraph) => (paragraph.length > LONG ? undefined : false);
+
 const OPTIONS = new Marked({
   gfm: true,
   extensions: [formulaBlock, formula, citation, lineBreak],
-  tokenizer: { html: () => undefined, tag: () => undefined },
+  tokenizer: { html: () => undefined, tag: () => undefined, emStrong },
 }).defaults;
 
 /* The tokens of one block of markdown. `links` are the reference definitions of the whole text. */
