@@ -37,7 +37,8 @@ export const Answer = memo(function Answer(props) {
       <SourcesContext.Provider value={context}>
         {view.parts.map((part, at) => (
           <Guard key={at} text={part.text}>
-            <Part part={part} live={live && at === view.parts.length - 1} announce={announced.current} apiUrl={apiUrl} />
+            <Part part={part} live={live && at === view.parts.length - 1} announce={announced.current}
+              apiUrl={apiUrl} />
           </Guard>
         ))}
       </SourcesContext.Provider>
@@ -101,7 +102,7 @@ function Part({ part, live, announce, apiUrl }) {
   return part.type === "code" ? <CodeStep part={part} apiUrl={apiUrl} /> : null;
 }
 
-/* What cannot be shown (a thousand nested quotes, a chart that its library refuses) costs its own part, not the page. */
+/* What cannot be shown (a thousand nested quotes, a chart that its library refuses) costs its own part only. */
 class Guard extends Component {
   state = { failed: false };
 
