@@ -9,6 +9,7 @@ from typing import Any
 
 from chatapp.billing import delivery, explain, holds, inbox, outbox, provision, reconcile
 from chatapp.billing.ledger import CHANNEL
+from chatapp.clients.errors import Rejected, Unavailable
 from chatapp.db import Database, now
 from chatapp.services import Services, build
 from chatapp.settings import load
@@ -86,6 +87,9 @@ async def _run(arguments: argparse.Namespace) -> int:
     try:
         await asyncio.to_thread(Database.migrate, services.db)
         return int(await arguments.function(services, arguments))
+    except (Unavailable, Rejected) as error:
+        print(error, file=sys.stderr)
+        return 1
     finally:
         await services.polar.close()
         await services.close()

@@ -193,3 +193,14 @@ def test_a_checkpoint_that_no_sweep_could_price_is_refused_at_once(db: Database,
 def test_a_bound_that_has_no_price_is_refused_before_anything_is_sent(place: Place) -> None:
     with pytest.raises(UnpricedQuantity):
         place(quantities_bound={**BOUND, "audio_tokens": 3}, prices=PRICES)
+
+
+def test_a_step_that_revives_while_the_sweeper_looks_is_left_alone(db: Database, place: Place, now: datetime) -> None:
+    hold = place()
+    with db.reading() as session:
+        seen = session.get(Hold, hold.id)
+    assert seen is not None
+    later = now + holds.LEASE + timedelta(seconds=1)
+    holds.checkpoint(db, hold, {"input_tokens": 10}, later)
+    assert ledger.settle_dead(db, seen, later) is None
+    assert ledger.settle(db, hold, BOUND, exact=True, status="ok", now=later).status == "ok"

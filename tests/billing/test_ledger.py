@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import select
 
-from chatapp.billing import holds, ledger
+from chatapp.billing import balances, holds, ledger
 from chatapp.billing.catalog import FREE, PAY_PER_USE
 from chatapp.billing.explain import explain
 from chatapp.billing.ledger import Total, UnknownHold
@@ -173,3 +173,29 @@ def test_a_charge_can_be_explained_to_the_last_digit(db: Database, place: Place,
     assert "(1 + 0.20) = $0.00255" in lines
     assert "pending" in lines
     assert explain(db, "no-such-event") is None
+
+
+def test_a_settlement_during_the_roll_over_is_in_the_new_periods_totals(
+    db: Database, account: str, place: Place
+) -> None:
+    subscribe(db, account, PAY_PER_USE, end=NOON + timedelta(days=1))
+    first, second = place(), place()
+    settle(db, first, NOON)
+    after = NOON + timedelta(days=2)
+    event = UsageEvent(id=second.id, account_id=account, turn_id="t", thread_id="t", kind="model", provider="p",
+                       name="n", cost_usd="1", cost_nanousd=7, charge_nanousd=8, occurred_at=after)
+
+    def roll_over() -> int:
+        with db.session() as session:
+            return balances.current(session, account, after).charged_nanousd
+
+    with ThreadPoolExecutor(1) as pool:
+        with db.session() as session:
+            balances.enter(session, event)
+            session.add(event)
+            session.flush()
+            rolling = pool.submit(roll_over)
+            with pytest.raises(TimeoutError):
+                rolling.result(0.1)
+        assert rolling.result(20) == 8
+    assert balance(db, account).charged_nanousd == 8
