@@ -26,7 +26,7 @@ def main() -> int:
               "  The first start builds the pages, which takes about a minute.\n", flush=True)
     host = "127.0.0.1" if settings.mode is AppMode.DEVELOPMENT else "0.0.0.0"  # noqa: S104 - behind a proxy
     reflex = ["reflex", "run", "--env", "prod", "--backend-host", host, "--loglevel", "warning"]
-    os.execvp(sys.executable, [sys.executable, "-m", *reflex])  # noqa: S606 - no shell, our own interpreter
+    return os.execv(sys.executable, [sys.executable, "-m", *reflex])  # noqa: S606 - no shell, our own interpreter
 
 
 if __name__ == "__main__":

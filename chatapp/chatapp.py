@@ -5,7 +5,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
 
 import reflex as rx
@@ -14,8 +14,10 @@ from starlette.applications import Starlette
 
 from chatapp import mail
 from chatapp import services as build_services
+from chatapp.accounts import sessions, throttle
 from chatapp.billing import worker
 from chatapp.chat.answers import Answers
+from chatapp.db import now
 from chatapp.emulation import emulators
 from chatapp.routes import auth, billing, chat, health, hooks, stream, webhooks
 from chatapp.settings import load
@@ -25,12 +27,14 @@ from chatapp.state.viewer import Gate
 log = logging.getLogger(__name__)
 
 RECOVER_SECONDS = 5.0
-MAIL_SECONDS = 1.0
+MAIL_SECONDS = 2.0
+CLEAN_SECONDS = 3600.0
 
 settings = load()
 services = build_services.build(settings)
 wake = asyncio.Event()
 """Set when something waits to be delivered, so that the billing worker need not be waited for."""
+wake_mail = asyncio.Event()
 answers = Answers(services, ended=wake.set)
 install(Runtime(services, answers))
 
@@ -43,7 +47,8 @@ async def background() -> AsyncIterator[None]:
         tasks = [
             asyncio.create_task(worker.run(services, wake), name="billing"),
             asyncio.create_task(_every(RECOVER_SECONDS, answers.recover), name="recover answers"),
-            asyncio.create_task(_every(MAIL_SECONDS, lambda: mail.deliver(services)), name="mail"),
+            asyncio.create_task(_every(MAIL_SECONDS, lambda: mail.deliver(services), wake_mail), name="mail"),
+            asyncio.create_task(_every(CLEAN_SECONDS, _clean), name="clean"),
         ]
         try:
             yield
@@ -55,14 +60,27 @@ async def background() -> AsyncIterator[None]:
             await services.close()
 
 
-async def _every(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
-    """Do the work again and again. A failure is logged and tried again; it never ends the loop."""
+async def _clean() -> None:
+    """Delete sessions that ended and counts of throttling that no longer matter."""
+    def work() -> None:
+        with services.db.session() as session:
+            sessions.sweep(session, now())
+            throttle.sweep(session, now())
+
+    await asyncio.to_thread(work)
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[object]], wake: asyncio.Event | None = None) -> None:
+    """Do the work again and again, and at once when woken. A failure is logged and tried again; it ends nothing."""
+    wake = wake or asyncio.Event()
     while True:
+        wake.clear()
         try:
             await work()
         except Exception:
             log.exception("Background work failed; it is tried again.")
-        await asyncio.sleep(seconds)
+        with suppress(TimeoutError):  # nobody woke us: the next round is due all the same
+            await asyncio.wait_for(wake.wait(), seconds)
 
 
 def _error(exception: Exception) -> EventSpec:
@@ -73,7 +91,8 @@ def _error(exception: Exception) -> EventSpec:
 
 
 api = Starlette(routes=[
-    *auth.routes(services, trusted_proxies=settings.trusted_proxies), *hooks.routes(services),
+    *auth.routes(services, trusted_proxies=settings.trusted_proxies),
+    *hooks.routes(services, wake_mail=wake_mail.set),
     *webhooks.routes(services, wake.set), *billing.routes(services), *chat.routes(services, answers),
     *stream.routes(services, answers), *health.routes(services),
 ])

@@ -6,16 +6,16 @@ import reflex as rx
 
 from chatapp.components.addresses import api
 from chatapp.components.icons import icon
-from chatapp.components.native import post_form
+from chatapp.components.native import AskForm
 from chatapp.state.chat import COMPOSER, Chat, Latest
 from chatapp.state.viewer import Viewer
 
 
-def composer() -> rx.Component:
+def composer(*, new: bool) -> rx.Component:
     """The field with its button: send, or stop while an answer is being written.
 
-    Somebody without a session submits natively: the route makes a visitor's session and cookie, which no websocket
-    event can do.
+    For a `new` chat, somebody without a session submits natively: the route makes a visitor's session and cookie,
+    which no websocket event can do.
     """
     return rx.el.div(
         rx.el.div(
@@ -24,11 +24,8 @@ def composer() -> rx.Component:
                 rx.el.button(icon("close"), type="button", class_name="icon-button", aria_label="Dismiss",
                              on_click=Chat.dismiss),
                 class_name="notice", role="alert")),
-            rx.cond(
-                Viewer.known,
-                rx.el.form(_field(), _button(), on_submit=Chat.send),
-                post_form(_field(), _send(), action=api("/api/chat/start")),
-            ),
+            AskForm.create(_field(), _button(), connected=Viewer.known, native=new, action=api("/api/chat/start"),
+                           on_ask=Chat.send),
             rx.el.p("Answers can be wrong. Check the sources.", class_name="under"),
             class_name="column",
         ),

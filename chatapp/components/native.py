@@ -7,7 +7,7 @@ from typing import Any
 import reflex as rx
 from reflex_components_core.el.elements.base import BaseHTML
 
-_MODULE = rx.asset("modal.jsx", shared=True)
+_MODULE = rx.asset("native.jsx", shared=True)
 
 
 class NativeForm(BaseHTML):  # type: ignore[misc]  # the package ships no types
@@ -45,6 +45,23 @@ class Example(_Local):
     tag = "Example"
     target: rx.Var[str]
     text: rx.Var[str]
+
+
+class AskForm(_Local):
+    """The question's form: one for people with a session and without, so that the field is never made anew.
+
+    Attributes:
+        connected: the page's state is there and there is a session: `on_ask` gets the fields.
+        native: until then, submit natively to `action` instead of not at all.
+    """
+
+    tag = "AskForm"
+    connected: rx.Var[bool]
+    native: rx.Var[bool]
+    action: rx.Var[str]
+    on_ask: rx.EventHandler[  # type: ignore[type-arg]  # Reflex reads the event's arguments from here
+        rx.event.passthrough_event_spec(dict[str, Any])  # type: ignore[valid-type]  # the same
+    ]
 
 
 class Follow(_Local):

@@ -34,7 +34,7 @@ def new_chat() -> rx.Component:
             ),
             class_name="scroll",
         ),
-        rx.fragment(composer(), plan_dialog()),
+        rx.fragment(composer(new=True), plan_dialog()),
     )
 
 
@@ -56,7 +56,7 @@ def open_chat() -> rx.Component:
                 class_name="scroll", watch=Latest.count,
             ),
         ),
-        rx.fragment(rx.cond(Chat.missing, rx.fragment(), composer()), plan_dialog()),
+        rx.fragment(rx.cond(Chat.missing, rx.fragment(), composer(new=False)), plan_dialog()),
         current=Chat.open_id,
     )
 

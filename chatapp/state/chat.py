@@ -50,7 +50,8 @@ def view_of(message: Message) -> MessageView:
     ending = ending_of(message)
     src = f"/api/answers/{message.id}/stream" if message.status == "streaming" else ""
     return MessageView(message.id, "assistant", parts=message.parts, sources=message.sources,
-                       status=cast(Status, message.status), error=message.error, price=ending.price, price_note=ending.price_note, src=src)
+                       status=cast(Status, message.status), error=message.error, price=ending.price,
+                       price_note=ending.price_note, src=src)
 
 
 class Latest(rx.State):
@@ -82,10 +83,8 @@ class Chat(rx.State):
     @rx.event
     async def start(self) -> None:
         """The page for a new chat was opened."""
-        self.reset()
-        (await self.get_state(Latest)).reset()
+        await self._begin()
         self.loading = False
-        await self._load_frame()
         query = self.router.url.query_parameters
         self.notice = TEXTS.get(query.get("notice", ""), "")
         if query.get("limit"):
@@ -94,15 +93,11 @@ class Chat(rx.State):
     @rx.event
     async def open(self) -> None:
         """The page of a chat was opened: show it, and join its answer if one is being written."""
-        self.reset()
-        latest = await self.get_state(Latest)
-        latest.reset()
-        await self._load_frame()
+        latest = await self._begin()
         self.loading = False
-        thread_id = str(getattr(self, "thread_id", ""))
         try:
             opened = await asyncio.to_thread(threads.open_thread, runtime().services.db, await self._account(),
-                                             thread_id)
+                                             self._thread_of_page())
         except ChatError:
             self.missing = True
             return
@@ -116,13 +111,13 @@ class Chat(rx.State):
         """Ask. A new chat gets a page of its own; a refused question stays in the field."""
         self.notice = ""
         try:
-            prompt = await runtime().answers.ask(await self._account(), self.open_id or None, form.get(COMPOSER))
+            prompt = await runtime().answers.ask(await self._account(), self._thread_of_page(), form.get(COMPOSER))
         except SpendingRefused as refusal:
             return (await self.get_state(PlanDialog))._refuse(refusal)
         except ChatError as error:
             self.notice = error.text
             return None
-        if not self.open_id:
+        if self.open_id != prompt.thread_id:
             return rx.redirect(f"/chat/{prompt.thread_id}/")
         await self._append(prompt.text, prompt.message_id)
         return rx.set_value(COMPOSER, "")
@@ -153,12 +148,28 @@ class Chat(rx.State):
         """Close the notice above the composer."""
         self.notice = ""
 
+    def _thread_of_page(self) -> str | None:
+        """The thread in the address of the page that sent this event; None on the page for a new chat.
+
+        Not `open_id`: an event can be sent from a page before its own loading was handled.
+        """
+        return str(getattr(self, "thread_id", "")) or None
+
     async def _account(self) -> AccountId:
         """The session's account. Raises NotFound where there is no session."""
         session = await session_of(self)
         if session is None:
             raise NotFound
         return AccountId(session.account_id)
+
+    async def _begin(self) -> Latest:
+        """Forget what another page left in this tab's state, and load what surrounds the chat."""
+        self.reset()
+        latest = await self.get_state(Latest)
+        latest.reset()
+        (await self.get_state(PlanDialog)).reset()
+        await self._load_frame()
+        return latest
 
     async def _load_frame(self) -> None:
         await (await self.get_state(Viewer))._load()

@@ -10,6 +10,7 @@ from chatapp.accounts import cookies
 from chatapp.accounts.texts import TEXTS as ACCOUNT_TEXTS
 from chatapp.accounts.texts import wait_text
 from chatapp.billing.texts import TEXTS as BILLING_TEXTS
+from chatapp.state.plan import PlanDialog
 from chatapp.state.runtime import runtime
 from chatapp.state.viewer import Viewer
 
@@ -42,6 +43,7 @@ class Notices(rx.State):
             runtime().services.settings, cookies.FORM_EMAIL))
         self.email = unquote(typed or "")[:254]
         self.next = query.get("next", "/")[:300]
+        (await self.get_state(PlanDialog)).reset()
         await (await self.get_state(Viewer))._load()
 
 

@@ -85,6 +85,8 @@ def _paying_changes_the_plan_by_itself(page: Page) -> None:
     expect(page.get_by_text("Your plan is now")).to_contain_text("Pay per use", timeout=30_000)
     page.get_by_role("link", name="Go on asking").click()
     steps.ask(page, "Plot how $1,000 grows at 5 % a year for 30 years")
+    page.wait_for_url(re.compile("/chat/"))
+    expect(steps.answers(page)).to_have_count(1)
     answer = steps.wait_for_answer(page)
     expect(answer).to_contain_text("Ran Python")
     expect(answer.locator("footer")).not_to_contain_text("included")

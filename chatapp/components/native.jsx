@@ -51,3 +51,14 @@ export function Follow({ watch, children, className }) {
   }, [watch]);
   return <div ref={ref} className={className} tabIndex={-1}>{children}</div>;
 }
+
+// The question's form. With a session it hands the question to the page's state; without one, or before the page is
+// connected, the browser submits it natively, so that nothing that was typed is ever lost to a page that starts late.
+export function AskForm({ connected, native, action, onAsk, children }) {
+  const submit = (event) => {
+    if (!connected && native) return;
+    event.preventDefault();
+    if (connected) onAsk(Object.fromEntries(new FormData(event.currentTarget)));
+  };
+  return <form method="post" action={action} onSubmit={submit}>{children}</form>;
+}
