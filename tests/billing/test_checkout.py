@@ -158,7 +158,9 @@ async def test_webhooks_twice_late_or_forged_lead_to_polars_current_plan(
     subscription = (await town.services.polar.subscriptions_of(account))[0]
     await town.services.polar._sdk.subscriptions.revoke(subscription.id)
     await plan_becomes(town, account, "free")
-    assert len({message.id for message in received(town)}) == len(received(town))
+    town.mend()
+    await quiet(town)
+    assert town.plan(account) == "free"
 
 
 async def test_old_webhooks_processed_after_new_ones_change_nothing(town: Town, account: str) -> None:
