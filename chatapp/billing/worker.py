@@ -31,7 +31,8 @@ _log = logging.getLogger(__name__)
 
 async def run(services: Services, wake: asyncio.Event | None = None) -> None:
     """Work until cancelled; `wake` starts a round at once, see `nudge`."""
-    await asyncio.gather(_provision(services), _rounds(services, wake or asyncio.Event()))
+    ready = asyncio.Event()
+    await asyncio.gather(_provision(services, ready), _rounds(services, wake or asyncio.Event(), ready))
 
 
 def nudge(wake: asyncio.Event) -> None:
@@ -42,27 +43,26 @@ def nudge(wake: asyncio.Event) -> None:
     wake.set()
 
 
-async def one_round(services: Services) -> None:
-    """Everything that is due: webhooks, dead holds, deliveries, and the hourly jobs."""
+async def one_round(services: Services, *, hourly: bool = True) -> None:
+    """Everything that is due: webhooks, dead holds, deliveries, and the hourly jobs (which need the catalogue)."""
     await _logged("sweep", lambda: asyncio.to_thread(holds.sweep, services.db, now()))
-    await asyncio.gather(
-        _logged("inbox", lambda: inbox.process(services)),
-        _logged("delivery", lambda: delivery.deliver(services)),
-        _logged("poll", lambda: _hourly(services, "poll", _poll)),
-        _logged("reconcile", lambda: _hourly(services, "reconcile", _reconcile)),
-    )
+    jobs = [_logged("inbox", lambda: inbox.process(services)), _logged("delivery", lambda: delivery.deliver(services))]
+    if hourly:
+        jobs += [_logged("poll", lambda: _hourly(services, "poll", _poll)),
+                 _logged("reconcile", lambda: _hourly(services, "reconcile", _reconcile))]
+    await asyncio.gather(*jobs)
 
 
-async def _rounds(services: Services, wake: asyncio.Event) -> None:
+async def _rounds(services: Services, wake: asyncio.Event, ready: asyncio.Event) -> None:
     while True:
         wake.clear()
-        await one_round(services)
+        await one_round(services, hourly=ready.is_set())
         with suppress(TimeoutError):  # nobody woke us: the next round is due all the same
             await asyncio.wait_for(wake.wait(), IDLE_SECONDS)
 
 
-async def _provision(services: Services) -> None:
-    """Make sure of the catalogue once per start; an outage of Polar only puts it off."""
+async def _provision(services: Services, ready: asyncio.Event) -> None:
+    """Make sure of the catalogue once per start, then set `ready`; an outage of Polar only puts it off."""
     while True:
         try:
             await provision.apply(services)
@@ -71,6 +71,7 @@ async def _provision(services: Services) -> None:
         except Exception:
             _log.exception("Setting up the catalogue at Polar failed.")
         else:
+            ready.set()
             return
         await asyncio.sleep(PROVISION_PAUSE_SECONDS)
 
