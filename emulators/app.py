@@ -4,31 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
 
+from emulators import console, daytona, llm, polar, resend, supabase, valyu
 from emulators.clock import Clock
 from emulators.config import Config
 from emulators.faults import FaultMiddleware, Faults
 from emulators.store import Store
-
-
-@dataclass(frozen=True)
-class World:
-    """What every emulator is given: its configuration, the store, the clock and the faults that are on."""
-
-    config: Config
-    store: Store
-    clock: Clock
-    faults: Faults
+from emulators.world import World
 
 
 def build(config: Config) -> Starlette:
     """Make the application. Opens the SQLite file; background deliveries start with the lifespan."""
-    from emulators import console, daytona, llm, polar, resend, supabase, valyu
-
     store = Store(config.database)
     world = World(config, store, Clock(store), Faults(store))
     vendors = {

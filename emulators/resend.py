@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute, Route
 from emulators.resend_rules import Refused, check, many
 
 if TYPE_CHECKING:
-    from emulators.app import World
+    from emulators.world import World
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS resend_email (

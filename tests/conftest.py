@@ -64,9 +64,9 @@ def postgres_server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def _databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def _databases() -> dict[str, str]:
     """Addresses of migrated databases that are emptied between tests, made on first use."""
-    yield {}
+    return {}
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -18,7 +18,7 @@ from emulators.console.layout import code, note, page, section, tag, when
 from emulators.faults import Fault
 
 if TYPE_CHECKING:
-    from emulators.app import World
+    from emulators.world import World
 
 __all__ = ["routes"]
 

@@ -13,7 +13,7 @@ from emulators.console.layout import button, code, page, section, table
 from emulators.faults import Fault
 
 if TYPE_CHECKING:
-    from emulators.app import World
+    from emulators.world import World
 
 HERE = "/console/faults"
 NAMES = {

@@ -14,7 +14,7 @@ from emulators.console.layout import note, page, section, when
 from emulators.resend import Mail
 
 if TYPE_CHECKING:
-    from emulators.app import World
+    from emulators.world import World
 
 HERE = "/console/mail"
 _HEAD = re.compile(r"<head\b[^>]*>", re.IGNORECASE)

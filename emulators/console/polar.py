@@ -14,7 +14,7 @@ from emulators import polar
 from emulators.console.layout import button, code, note, page, section, table, tag, when
 
 if TYPE_CHECKING:
-    from emulators.app import World
+    from emulators.world import World
 
 HERE = "/console/polar"
 _STATES = {"active": "good", "paid": "good", "delivered": "good", "failed": "bad", "past_due": "bad", "unpaid": "bad"}

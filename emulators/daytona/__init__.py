@@ -22,7 +22,7 @@ from emulators.daytona.execution import TimedOut, execute
 from emulators.daytona.sandboxes import Sandboxes
 
 if TYPE_CHECKING:
-    from emulators.app import World
+    from emulators.world import World
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
 

@@ -26,7 +26,7 @@ from emulators.llm.serving import Reply
 from emulators.llm.tokens import count_prompt
 
 if TYPE_CHECKING:
-    from emulators.app import World
+    from emulators.world import World
 
 MODELS = ("emulated-model",)
 DEFAULT_PACE = 50.0

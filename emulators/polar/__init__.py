@@ -38,7 +38,7 @@ from emulators.polar.http import Api
 from emulators.polar.settings import Settings
 
 if TYPE_CHECKING:
-    from emulators.app import World
+    from emulators.world import World
 
 __all__ = ["Settings", "advance_to_period_end", "background", "cycle", "overview", "routes"]
 

@@ -12,7 +12,7 @@ from emulators.polar.tables import Document, Tables, new_id
 from emulators.store import Store
 
 if TYPE_CHECKING:
-    from emulators.app import World
+    from emulators.world import World
 
 SLUG = "emulated"
 

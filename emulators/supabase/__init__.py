@@ -22,7 +22,7 @@ from emulators.supabase.server import Auth, Gateway, Handler, endpoint
 from emulators.supabase.tokens import Signer
 
 if TYPE_CHECKING:
-    from emulators.app import World
+    from emulators.world import World
 
 __all__ = ["routes"]
 

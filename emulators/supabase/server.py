@@ -21,7 +21,7 @@ from emulators.supabase.hook import Hook
 from emulators.supabase.tokens import Signer
 
 if TYPE_CHECKING:
-    from emulators.app import World
+    from emulators.world import World
 
 Handler = Callable[["Auth", Request], Awaitable[Response]]
 

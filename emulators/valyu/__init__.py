@@ -23,7 +23,7 @@ from emulators.valyu.library import PRICES_USD_PER_THOUSAND, Document, load
 from emulators.valyu.ranking import Index
 
 if TYPE_CHECKING:
-    from emulators.app import World
+    from emulators.world import World
 
 PAGE_PRICE_USD = Decimal("0.001")
 DEFAULT_MAX_PRICE = 30

@@ -12,11 +12,11 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from emulators.app import World
 from emulators.clock import Clock
 from emulators.config import Config
 from emulators.faults import FaultMiddleware, Faults
 from emulators.store import Store
+from emulators.world import World
 
 KEYS = {"valyu": "val_emulated", "daytona": "dtn_emulated", "llm": "sk-emulated"}
 

@@ -16,10 +16,10 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from emulators import console, polar, resend
-from emulators.app import World
 from emulators.clock import Clock
 from emulators.faults import Fault, Faults
 from emulators.store import Store
+from emulators.world import World
 from tests.emulators.loopback import configuration, place, serving
 
 PAGES = ["/", "/console/mail", "/console/polar", "/console/faults"]

@@ -19,11 +19,11 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from emulators import polar as emulator
-from emulators.app import World
 from emulators.clock import Clock
 from emulators.config import from_environment
 from emulators.faults import FaultMiddleware, Faults
 from emulators.store import Store
+from emulators.world import World
 from tests.emulators.polar.contract import Checked
 
 # The SDK knows too few values for the status of a subscription within a customer's state.

@@ -13,10 +13,10 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from emulators import polar as emulator
-from emulators.app import World
 from emulators.clock import Clock
 from emulators.faults import Fault, Faults
 from emulators.store import Store
+from emulators.world import World
 from tests.emulators.polar.conftest import FAST
 from tests.emulators.polar.contract import recorded, schema_problems
 from tests.emulators.polar.prices import FLAT, FREE, per_unit

@@ -18,10 +18,10 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from emulators import resend
-from emulators.app import World
 from emulators.clock import Clock
 from emulators.faults import Faults
 from emulators.store import Store
+from emulators.world import World
 from tests.emulators.loopback import configuration, place, serving
 from tests.emulators.openapi import Contract
 

@@ -20,10 +20,10 @@ from starlette.routing import Mount, Route
 from supabase_auth import AsyncGoTrueClient
 
 from emulators import supabase
-from emulators.app import World
 from emulators.clock import Clock
 from emulators.faults import Faults
 from emulators.store import Store
+from emulators.world import World
 from tests.emulators.loopback import configuration, place, serving
 from tests.emulators.openapi import Contract
 
