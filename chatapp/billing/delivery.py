@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from chatapp.services import Services
 
 BATCH = 500
-LEASE_SECONDS = 180.0
-"""Outlasts several requests to a slow Polar. If it runs out all the same, events are sent twice and billed once."""
+LEASE_SECONDS = 40.0
+"""Outlasts one request to a slow Polar, and is renewed before each further one; so long the events of a process that
+died have to wait. If it runs out all the same, events are sent twice and billed once."""
 RECENT = timedelta(minutes=5)
 """An event younger than this is stamped by Polar at its reception: our clock may be ahead, and Polar refuses the
 future. The stamp bills nothing; what counts is when Polar receives an event."""
@@ -59,6 +60,8 @@ async def _send(services: Services, batch: _Messages) -> tuple[int, bool]:
     while parts:
         part = parts.pop()
         try:
+            if part is not batch:
+                await _renew(services, [m for left in (part, *parts) for m in left])
             await _ingest(services, part, stamped=True)
         except Unavailable as error:
             await _postpone(services, [m for left in (part, *parts) for m in left], error.retry_after_seconds, error)
@@ -81,6 +84,7 @@ async def _send(services: Services, batch: _Messages) -> tuple[int, bool]:
 async def _send_alone(services: Services, message: OutboxMessage, refusal: Rejected) -> int:
     """One refused event once more, without its time; it is parked if Polar refuses that too."""
     try:
+        await _renew(services, [message])
         await _ingest(services, [message], stamped=False)
     except Unavailable as error:
         await _postpone(services, [message], error.retry_after_seconds, error)
@@ -90,6 +94,10 @@ async def _send_alone(services: Services, message: OutboxMessage, refusal: Rejec
         await asyncio.to_thread(outbox.park, services.db, message.id, str(refusal), now())
         return 0
     return 1
+
+
+async def _renew(services: Services, messages: _Messages) -> None:
+    await asyncio.to_thread(outbox.renew, services.db, [message.id for message in messages], LEASE_SECONDS, now())
 
 
 async def _ingest(services: Services, part: _Messages, *, stamped: bool) -> None:

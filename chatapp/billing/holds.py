@@ -1,7 +1,7 @@
 """Holds: money set aside before a paid step is sent, so that nothing is spent that is not there.
 
 `place` → (the step) → `ledger.settle`, or `release` if nothing was sent. While the step runs, `checkpoint` says what
-it has used so far; `sweep` settles with that the steps of a process that died.
+it has used so far; `sweep` and `sweep_turn` settle with that the steps of a process that died.
 """
 
 from __future__ import annotations
@@ -116,14 +116,26 @@ def sweep(db: Database, now: datetime) -> int:
     with db.reading() as session:
         dead = session.exec(select(Hold).where(Hold.lease_until < now)
                             .order_by(col(Hold.lease_until)).limit(SWEEP_BATCH)).all()
-    settled = 0
-    for row in dead:
-        event = ledger.settle_dead(db, row, now)
-        if event is not None:
-            settled += 1
-            _log.warning("Hold %s of turn %s never came back: %s with %s nano-dollars as its estimate.",
-                         event.id, event.turn_id, event.status, event.charge_nanousd)
-    return settled
+    return sum(_settle_dead(db, row, now) for row in dead)
+
+
+def sweep_turn(db: Database, turn_id: str, now: datetime) -> int:
+    """Settle the holds of a turn whose process died, whatever their own leases say; return how many.
+
+    The caller must have taken over the turn, so that no living process goes on with it.
+    """
+    with db.reading() as session:
+        dead = session.exec(select(Hold).where(Hold.turn_id == turn_id)).all()
+    return sum(_settle_dead(db, row, now, turn_died=True) for row in dead)
+
+
+def _settle_dead(db: Database, row: Hold, now: datetime, *, turn_died: bool = False) -> bool:
+    event = ledger.settle_dead(db, row, now, turn_died=turn_died)
+    if event is None:
+        return False
+    _log.warning("Hold %s of turn %s never came back: %s with %s nano-dollars as its estimate.",
+                 event.id, event.turn_id, event.status, event.charge_nanousd)
+    return True
 
 
 def _reserve(session: Session, entitlement: Entitlement, hold: PlacedHold, now: datetime) -> None:

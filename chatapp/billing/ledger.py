@@ -67,11 +67,14 @@ def settle(
     return event
 
 
-def settle_dead(db: Database, row: Hold, now: datetime) -> UsageEvent | None:
-    """Settle a hold whose lease has run out with its last estimate; None if it was settled or revived meanwhile."""
+def settle_dead(db: Database, row: Hold, now: datetime, *, turn_died: bool = False) -> UsageEvent | None:
+    """Settle a hold whose process died with its last estimate; None if it was settled or revived meanwhile.
+
+    That it died is told by the hold's lease, which has run out; with `turn_died` by the caller, who took over the turn.
+    """
     hold = hold_of(row)
     with db.session() as session:
-        taken = take(session, row.id, dead_at=now)
+        taken = take(session, row.id, dead_at=None if turn_died else now)
         if taken is None:
             return None
         quantities = {bucket: int(quantity) for bucket, quantity in taken.estimate.items()}

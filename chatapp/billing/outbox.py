@@ -62,6 +62,11 @@ def claim(
     return sorted(claimed, key=lambda message: (message.created_at, message.id))
 
 
+def renew(db: Database, ids: Sequence[str], lease_seconds: float, now: datetime) -> None:
+    """They take longer than one attempt: lease them anew."""
+    _mark(db, ids, lease_until=now + timedelta(seconds=lease_seconds))
+
+
 def delivered(db: Database, ids: Sequence[str], now: datetime) -> None:
     """The vendor has them."""
     _mark(db, ids, delivered_at=now, lease_until=None, reason="")

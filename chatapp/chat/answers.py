@@ -89,8 +89,11 @@ class Answers:
 
     async def recover(self) -> int:
         """Settle the holds and save the answers of processes that died. Returns how many answers were saved."""
+        alive = {key for key, live in self._live.items() if live.task is not None and not live.task.done()}
+        recovered = await asyncio.to_thread(turns.recover, self._services.db, alive)
         await asyncio.to_thread(holds.sweep, self._services.db, now())
-        recovered = await asyncio.to_thread(turns.recover, self._services.db)
+        if recovered:
+            self._tell()
         return len(recovered)
 
     async def close(self) -> None:

@@ -1,15 +1,17 @@
 """A turn in the database: begun in one transaction, checkpointed while it runs, saved whole in one transaction.
 
 A `Turn` row exists exactly while an answer is being written. Its lease is renewed by the process that writes; a lease
-that ran out means that this process died, and `recover` then saves what had arrived.
+that ran out means that this process died. `recover` then takes the turn over, settles its holds without waiting for
+their longer leases, and saves what had arrived.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -18,16 +20,20 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from chatapp.agent import history
-from chatapp.billing import ledger
+from chatapp.billing import holds, ledger
 from chatapp.chat.draft import Draft
 from chatapp.chat.threads import ChatError, owned_thread, title_of, touch
 from chatapp.clients.code import Picture
 from chatapp.db import Database, now
 from chatapp.ids import AccountId, MessageId, ThreadId, new_id
-from chatapp.models import Chunk, Figure, Hold, Message, Thread, Turn
+from chatapp.models import Chunk, Figure, Message, Thread, Turn
+
+log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=20)
 RUNNER = f"{socket.gethostname()[:40]}:{os.getpid()}"
+RECOVERER = f"recover:{RUNNER}"[:64]
+"""Whoever saves a dead turn; never the runner, so that a runner that only seemed dead finds the turn taken."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +80,12 @@ def begin(db: Database, account_id: AccountId, thread_id: object | None, text: s
 def checkpoint(db: Database, message_id: MessageId, first_number: int, operations: Sequence[str]) -> bool:
     """Renew the lease and store new operations. True if the turn was asked to stop, or is no longer ours."""
     with db.session() as session:
-        if operations:
-            session.add(Chunk(message_id=message_id, number=first_number, data=f"[{','.join(operations)}]"))
         renewed = session.exec(
             update(Turn).where(col(Turn.id) == message_id, col(Turn.runner) == RUNNER)
             .values(lease_until=now() + LEASE).returning(col(Turn.stop_requested))
         ).all()
+        if renewed and operations:
+            session.add(Chunk(message_id=message_id, number=first_number, data=f"[{','.join(operations)}]"))
         return not renewed or bool(renewed[0][0])
 
 
@@ -129,21 +135,42 @@ def stored_operations(db: Database, message_id: MessageId, after: int) -> list[t
     return [(number, data) for number, data in numbered if number > after]
 
 
-def recover(db: Database) -> list[MessageId]:
-    """Save, as interrupted, the answers whose process died, once their holds are settled. Returns their ids."""
+def recover(db: Database, alive: Collection[MessageId] = ()) -> list[MessageId]:
+    """Settle the holds of the answers whose process died, and save these as interrupted. Returns their ids.
+
+    `alive` are the answers of this process: where the whole machine slept, or the database was locked for long, their
+    leases ran out too. An answer that cannot be saved is logged and tried again when its new lease has run out.
+    """
     with db.reading() as session:
-        dead = session.exec(
-            select(Turn.id).where(Turn.lease_until < now())
-            .where(~select(Hold.id).where(Hold.turn_id == Turn.id).exists())
-        ).all()
+        dead = session.exec(select(Turn.id).where(Turn.lease_until < now())).all()
     saved = []
-    for turn_id in dead:
-        draft = Draft()
-        for _, data in stored_operations(db, MessageId(turn_id), 0):
-            draft.apply(json.loads(data))
-        save(db, MessageId(turn_id), draft, status="interrupted", error="", history_json="")
-        saved.append(MessageId(turn_id))
+    for message_id in map(MessageId, dead):
+        if message_id in alive or not _take_over(db, message_id):
+            continue
+        try:
+            _save_dead(db, message_id)
+        except Exception:
+            log.exception("Answer %s, whose process died, could not be saved.", message_id)
+        else:
+            saved.append(message_id)
     return saved
+
+
+def _take_over(db: Database, message_id: MessageId) -> bool:
+    with db.session() as session:
+        taken = session.exec(
+            update(Turn).where(col(Turn.id) == message_id, col(Turn.lease_until) < now())
+            .values(runner=RECOVERER, lease_until=now() + LEASE).returning(col(Turn.id))
+        ).all()
+    return bool(taken)
+
+
+def _save_dead(db: Database, message_id: MessageId) -> None:
+    holds.sweep_turn(db, message_id, now())
+    draft = Draft()
+    for _, data in stored_operations(db, message_id, 0):
+        draft.apply(json.loads(data))
+    save(db, message_id, draft, status="interrupted", error="", history_json="")
 
 
 def _thread(session: Session, account_id: AccountId, thread_id: object | None, text: str) -> Thread:

@@ -56,6 +56,14 @@ def test_a_dead_workers_messages_are_claimed_by_the_next(db: Database) -> None:
     assert [message.attempts for message in again] == [2]
 
 
+def test_a_renewed_lease_keeps_other_workers_away(db: Database) -> None:
+    fill(db, 1)
+    [message] = outbox.claim(db, "mail", 9, 60, NOON)
+    outbox.renew(db, [message.id], 60, NOON + timedelta(seconds=50))
+    assert outbox.claim(db, "mail", 9, 60, NOON + timedelta(seconds=109)) == []
+    assert len(outbox.claim(db, "mail", 9, 60, NOON + timedelta(seconds=111))) == 1
+
+
 def test_a_key_is_queued_once_however_often_it_is_written(db: Database) -> None:
     fill(db, 2)
     fill(db, 2)

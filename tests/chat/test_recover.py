@@ -1,0 +1,134 @@
+"""Answers whose process died, and answers whose process only seemed to: invariant 4."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from sqlmodel import col, select
+
+from chatapp.billing import holds, ledger
+from chatapp.billing.holds import PlacedHold
+from chatapp.billing.pricing import cost_usd
+from chatapp.chat import turns
+from chatapp.chat.draft import Draft
+from chatapp.chat.turns import Prompt
+from chatapp.db import Database, now
+from chatapp.ids import AccountId, MessageId
+from chatapp.models import Chunk, Hold, Message, Turn, UsageEvent
+from tests.billing.conftest import BOUND, PRICES, balance, entitlement, new_account
+
+
+@pytest.fixture
+def account(db: Database) -> AccountId:
+    return AccountId(new_account(db))
+
+
+def ask(db: Database, account: AccountId, thread_id: str | None = None) -> Prompt:
+    return turns.begin(db, account, thread_id, "Why is the sky blue?", model="gpt-x", plan="pay_per_use")
+
+
+def pay(db: Database, prompt: Prompt) -> PlacedHold:
+    """The hold of a model request, which has used 7 output tokens so far."""
+    hold = holds.place(
+        db, entitlement(prompt.account_id), turn_id=prompt.message_id, thread_id=prompt.thread_id, kind="model",
+        provider="openai", name="gpt-x", prices=PRICES, bound_cost_usd=cost_usd(PRICES, BOUND),
+        quantities_bound=BOUND, now=now())
+    holds.checkpoint(db, hold, {"input_tokens": 900, "output_tokens": 7}, now())
+    return hold
+
+
+def age(db: Database, message_id: str, by: timedelta = turns.LEASE + timedelta(seconds=1)) -> None:
+    """Let the turn's lease run out."""
+    with db.session() as session:
+        session.get_one(Turn, message_id).lease_until -= by
+
+
+def message_of(db: Database, prompt: Prompt) -> Message:
+    with db.reading() as session:
+        return session.get_one(Message, prompt.message_id)
+
+
+def events_of(db: Database, prompt: Prompt) -> list[UsageEvent]:
+    with db.reading() as session:
+        return list(session.exec(select(UsageEvent).where(UsageEvent.turn_id == prompt.message_id)).all())
+
+
+def rows(db: Database, table: type[Turn] | type[Chunk] | type[Hold]) -> int:
+    with db.reading() as session:
+        return len(session.exec(select(table)).all())
+
+
+def test_a_dead_answer_keeps_its_text_and_its_estimate_long_before_its_holds_leases_run_out(
+    db: Database, account: AccountId
+) -> None:
+    prompt = ask(db, account)
+    hold = pay(db, prompt)
+    assert not turns.checkpoint(db, prompt.message_id, 1, ['"Because "', '{"t":"part","p":{"id":"s","type":"search",'
+                                                           '"query":"sky","status":"running"}}', '"of "'])
+    assert not turns.checkpoint(db, prompt.message_id, 4, ['"scattering"'])
+    assert turns.recover(db) == [], "its lease is fresh"
+    age(db, prompt.message_id)
+    assert turns.recover(db) == [prompt.message_id]
+    message = message_of(db, prompt)
+    assert (message.status, message.text) == ("interrupted", "Because\n\nof scattering")
+    assert [part["status"] for part in message.parts if part["type"] == "search"] == ["failed"]
+    [event] = events_of(db, prompt)
+    assert (event.id, event.exact, event.status) == (hold.id, False, "interrupted")
+    assert event.quantities == {"input_tokens": 900, "output_tokens": 7}
+    assert message.charge_nanousd == event.charge_nanousd > 0
+    assert not message.exact
+    assert balance(db, account).held_nanousd == 0
+    assert (rows(db, Turn), rows(db, Chunk), rows(db, Hold)) == (0, 0, 0)
+    assert turns.recover(db) == []
+
+
+def test_a_thread_goes_on_after_a_dead_answer(db: Database, account: AccountId) -> None:
+    prompt = ask(db, account)
+    turns.checkpoint(db, prompt.message_id, 1, ['"Because of scattering"'])
+    age(db, prompt.message_id)
+    turns.recover(db)
+    again = ask(db, account, prompt.thread_id)
+    assert "Because of scattering" in again.history_json
+
+
+def test_an_answer_of_this_process_is_alive_whatever_its_lease_says(db: Database, account: AccountId) -> None:
+    prompt = ask(db, account)
+    pay(db, prompt)
+    age(db, prompt.message_id)
+    assert turns.recover(db, {prompt.message_id}) == []
+    assert message_of(db, prompt).status == "streaming"
+    assert not turns.checkpoint(db, prompt.message_id, 1, ['"on"']), "the lease is renewed, and nobody asked to stop"
+    assert turns.recover(db) == []
+
+
+def test_a_process_that_only_seemed_dead_finds_its_turn_taken_and_changes_nothing(
+    db: Database, account: AccountId
+) -> None:
+    prompt = ask(db, account)
+    hold = pay(db, prompt)
+    turns.checkpoint(db, prompt.message_id, 1, ['"first"'])
+    age(db, prompt.message_id)
+    turns.recover(db)
+    assert turns.checkpoint(db, prompt.message_id, 2, ['"second"']), "it is told to stop"
+    settled = ledger.settle(db, hold, {"input_tokens": 900, "output_tokens": 90}, exact=False, status="stopped",
+                            now=now())
+    assert settled.quantities["output_tokens"] == 7
+    draft = Draft()
+    draft.add("first second")
+    saved = turns.save(db, prompt.message_id, draft, status="stopped", error="", history_json="")
+    assert (saved.status, saved.text) == ("interrupted", "first")
+    assert len(events_of(db, prompt)) == 1
+    assert rows(db, Chunk) == 0
+
+
+def test_an_answer_that_cannot_be_saved_keeps_no_other_from_being_saved(db: Database, account: AccountId) -> None:
+    broken, sound = ask(db, account), ask(db, account)
+    turns.checkpoint(db, broken.message_id, 1, ['{"t":"of another version"}'])
+    for prompt in (broken, sound):
+        age(db, prompt.message_id)
+    assert turns.recover(db) == [sound.message_id]
+    assert _lease(db, broken.message_id) > now(), "it is tried again, but not at once"
+
+
+def _lease(db: Database, message_id: MessageId) -> datetime:
+    with db.reading() as session:
+        return session.exec(select(Turn.lease_until).where(col(Turn.id) == message_id)).one()
