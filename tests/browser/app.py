@@ -16,6 +16,8 @@ from tests.conftest import ROOT, free_port, wait_until_healthy
 
 START_SECONDS = 300
 """The first start installs the front end's packages and builds the pages."""
+WEB_FOLDER = os.environ.get("TEST_WEB_FOLDER", ".web-test")
+"""Where the pages are built. Two test runs at once in one checkout need a folder each."""
 
 
 class RunningApp:
@@ -29,7 +31,7 @@ class RunningApp:
         self._environment = {
             **os.environ, "PUBLIC_URL": self.url, "API_URL": "", "EMULATORS_URL": self.emulators_url,
             "DATABASE_URL": f"sqlite:///{self.database}", "EMULATORS_DATABASE": str(folder / "emulators.db"),
-            "REFLEX_WEB_WORKDIR": ".web-test", "REFLEX_STATES_WORKDIR": str(folder / "states"), "LIMITS": "on",
+            "REFLEX_WEB_WORKDIR": WEB_FOLDER, "REFLEX_STATES_WORKDIR": str(folder / "states"), "LIMITS": "on",
             "EMULATED_TOKENS_PER_SECOND": "200", "APP_MODE": "development", **environment,
         }
         self._app: subprocess.Popen[bytes] | None = None
@@ -45,6 +47,8 @@ class RunningApp:
         if self._emulators is None:
             self._emulators = self._spawn("emulators", "emulators")
             wait_until_healthy(f"{self.emulators_url}/health", self._emulators)
+        if self._app is not None:
+            return
         self._app = self._spawn("chatapp", "app")
         try:
             wait_until_healthy(f"{self.url}/api/health", self._app, START_SECONDS)
@@ -54,9 +58,14 @@ class RunningApp:
     def kill(self) -> None:
         """`kill -9` of the app and all its workers; the emulators live on."""
         assert self._app is not None
-        os.killpg(self._app.pid, signal.SIGKILL)
-        self._app.wait(10)
+        _kill(self._app)
         self._app = None
+
+    def kill_emulators(self) -> None:
+        """`kill -9` of the emulators: every vendor is gone; the app lives on."""
+        assert self._emulators is not None
+        _kill(self._emulators)
+        self._emulators = None
 
     def stop(self) -> None:
         """End everything in good order."""
@@ -66,8 +75,7 @@ class RunningApp:
                 try:
                     process.wait(20)
                 except subprocess.TimeoutExpired:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait(10)
+                    _kill(process)
         self._app = self._emulators = None
 
     def query(self, sql: str, *values: object) -> list[dict[str, Any]]:
@@ -86,3 +94,8 @@ class RunningApp:
         log = (self.folder / f"{name}.log").open("ab")
         return subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, env=self._environment, stdout=log,
                                 stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(10)
