@@ -53,7 +53,7 @@ def check_mail() -> rx.Component:
     """After a form that sends a mail. It says the same whether the address is known or not."""
     settings = runtime().services.settings
     inbox = rx.el.p("Development mode: the mail is in the ",
-                    rx.el.a("emulated inbox", href=settings.emulators_url + "/inbox", target="_blank"), ".",
+                    rx.el.a("emulated inbox", href=settings.emulators_url + "/console/mail", target="_blank"), ".",
                     class_name="small") if settings.resend.emulated else rx.fragment()
     return card(
         "Check your mail",
