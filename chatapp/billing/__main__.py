@@ -91,7 +91,6 @@ async def _run(arguments: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 1
     finally:
-        await services.polar.close()
         await services.close()
 
 
