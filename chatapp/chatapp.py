@@ -12,7 +12,7 @@ import reflex as rx
 from reflex_base.event import EventSpec
 from starlette.applications import Starlette
 
-from chatapp import mail
+from chatapp import logs, mail
 from chatapp import services as build_services
 from chatapp.accounts import sessions, throttle
 from chatapp.billing import worker
@@ -22,6 +22,7 @@ from chatapp.emulation import emulators
 from chatapp.routes import auth, billing, chat, health, hooks, stream, webhooks
 from chatapp.settings import load
 from chatapp.state.runtime import Runtime, install
+from chatapp.state.tokens import BoundTokens
 from chatapp.state.viewer import Gate
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ RECOVER_SECONDS = 5.0
 MAIL_SECONDS = 2.0
 CLEAN_SECONDS = 3600.0
 
+logs.install()
 settings = load()
 services = build_services.build(settings)
 wake = asyncio.Event()
@@ -101,7 +103,7 @@ app = rx.App(
     stylesheets=["/app.css"],
     html_lang="en",
     backend_exception_handler=_error,
-    api_transformer=api,
+    api_transformer=[api, lambda inner: BoundTokens(inner, settings)],
 )
 app.add_middleware(Gate(), index=0)
 app.register_lifespan_task(background)

@@ -12,7 +12,7 @@ LAYERS = [
     {"chatapp", "__main__", "emulation"},
     {"pages"},
     {"components"},
-    {"state", "routes"},
+    {"state", "routes", "logs"},
     {"accounts", "chat"},
     {"agent"},
     {"billing", "mail"},
