@@ -24,7 +24,8 @@ def main() -> int:
         print(f"  Emulated, for want of keys: {', '.join(settings.emulated)}.\n"
               f"  Their console, with the mail inbox: {settings.emulators_url}\n"
               "  The first start builds the pages, which takes about a minute.\n", flush=True)
-    host = "localhost" if settings.mode is AppMode.DEVELOPMENT else "0.0.0.0"  # noqa: S104 - behind a proxy
+    # An address, not a name: the server binds to nothing else.
+    host = "127.0.0.1" if settings.mode is AppMode.DEVELOPMENT else "0.0.0.0"  # noqa: S104 - behind a proxy
     reflex = ["reflex", "run", "--env", "prod", "--backend-host", host, "--loglevel", "warning"]
     return os.execv(sys.executable, [sys.executable, "-m", *reflex])  # noqa: S606 - no shell, our own interpreter
 
