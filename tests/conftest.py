@@ -31,6 +31,13 @@ def _guarded_connect(self: socket.socket, address: object) -> None:
 socket.socket.connect = _guarded_connect  # type: ignore[method-assign]  # the guard around the network
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what drives the built app in a real Chromium, so that it can be run apart from everything else."""
+    for item in items:
+        if {"browser", "chaos", "benchmarks"} & set(item.path.relative_to(ROOT / "tests").parts):
+            item.add_marker(pytest.mark.browser)
+
+
 def free_port() -> int:
     """A TCP port on loopback that nothing listens on at this moment."""
     with socket.socket() as probe:

@@ -27,10 +27,10 @@ from chatapp.routes import auth, hooks
 from chatapp.settings import Settings
 from emulators import resend as resend_emulator
 from emulators import supabase as supabase_emulator
-from emulators.app import World
 from emulators.clock import Clock
 from emulators.faults import FaultMiddleware, Faults
 from emulators.store import Store
+from emulators.world import World
 from tests.emulators.loopback import configuration, place, serving
 
 PASSWORD = "correct horse battery"

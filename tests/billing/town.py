@@ -26,11 +26,11 @@ from chatapp.routes import webhooks
 from chatapp.services import Services
 from chatapp.settings import Settings, Vendor
 from emulators import polar as emulator
-from emulators.app import World
 from emulators.clock import Clock
 from emulators.config import from_environment
 from emulators.faults import Fault, FaultMiddleware, Faults
 from emulators.store import Store
+from emulators.world import World
 from tests.billing.conftest import BOUND, PRICES, entitlement
 
 FAST = emulator.Settings(

@@ -16,7 +16,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 ARTIFACTS = ROOT / "test-artifacts"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # not session: its event loop would be in the way of later asynchronous tests
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, without its window."""
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -27,7 +27,7 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
     """The app with limits switched on, as in production."""
     running = RunningApp(tmp_path_factory.mktemp("app"))
@@ -36,6 +36,11 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="package", autouse=True)
+def built(app: RunningApp) -> None:
+    """All tests here come after the app's build, whose packages some of them bundle."""
 
 
 @pytest.fixture

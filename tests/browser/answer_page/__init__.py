@@ -25,6 +25,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from tests.browser.app import WEB_FOLDER
 from tests.conftest import ROOT, free_port
 
 HERE = Path(__file__).parent
@@ -37,14 +38,8 @@ RED_SQUARE = bytes.fromhex(
 
 
 def node_modules() -> Path:
-    """The packages that the app's build has installed; skips where there was none yet.
-
-    `ANSWER_NODE_MODULES` names another folder of packages.
-    """
-    folder = Path(os.environ.get("ANSWER_NODE_MODULES", ROOT / ".web" / "node_modules"))
-    if not all((folder / name).is_dir() for name in ("vite", "react-dom", "marked", "katex", "recharts")):
-        pytest.skip(f"{folder} has no packages of the app: build the app once (make run), then run this test again.")
-    return folder
+    """The packages that the build of the app under test has installed: the fixture `app` comes first."""
+    return ROOT / WEB_FOLDER / "node_modules"
 
 
 def bundle(folder: Path) -> Path:
