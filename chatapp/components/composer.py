@@ -37,7 +37,7 @@ def _field() -> rx.Component:
     return rx.fragment(
         rx.el.label("Your question", html_for=COMPOSER, class_name="visually-hidden"),
         rx.el.textarea(id=COMPOSER, name=COMPOSER, rows=1, placeholder="Ask a question", required=True,
-                       enter_key_submit=True, auto_focus=True, custom_attrs={"autoComplete": "off"}),
+                       enter_key_submit=True, custom_attrs={"autoComplete": "off"}),
     )
 
 

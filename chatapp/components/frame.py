@@ -7,7 +7,7 @@ from reflex_base.style import LiteralColorMode, set_color_mode
 
 from chatapp.components.addresses import api
 from chatapp.components.icons import icon
-from chatapp.components.native import post_form
+from chatapp.components.native import Drawer, Skip, post_form
 from chatapp.state.chats import Chats, ThreadView
 from chatapp.state.plan import PlanDialog
 from chatapp.state.runtime import runtime
@@ -17,20 +17,23 @@ BRAND = "chatapp"
 
 
 def frame(title: rx.Var[str] | str, *content: rx.Component, current: rx.Var[str] | str = "") -> rx.Component:
-    """A page of the chat: `content` fills the two rows below the top line (what scrolls, and the composer)."""
+    """A page of the chat: `content` fills the two rows below the top line (what scrolls, and the composer).
+
+    Where `title` is empty, the content brings the page's heading.
+    """
     return rx.el.div(
-        rx.el.a("Skip to the question", href="#question", class_name="skip"),
+        Skip.create("Skip to the question", target="question", fallback="main"),
         _sidebar(current),
         rx.el.main(
             rx.el.header(
                 _popover_button("menu", "Your chats", "sidebar", "only-narrow"),
-                rx.el.h1(title),
-                rx.cond(Viewer.signed_in, rx.fragment(), _sign_in_link()),
+                rx.cond(title != "", rx.el.h1(title), rx.el.div(class_name="fill")),
+                rx.cond(Viewer.loaded & ~Viewer.signed_in, _sign_in_link()),
                 _popover_button("person", "Settings", "settings", ""),
                 class_name="top",
             ),
             *content,
-            class_name="main",
+            id="main", class_name="main", tab_index=-1,
         ),
         _settings_menu(),
         class_name="frame",
@@ -51,7 +54,7 @@ def _sidebar(current: rx.Var[str] | str) -> rx.Component:
         return rx.el.li(rx.el.a(thread.title, href=thread.href, title=thread.title,
                                 custom_attrs={"aria-current": rx.cond(thread.id == current, "page", "false")}))
 
-    return rx.el.nav(
+    return Drawer.create(
         rx.el.a(BRAND, href="/", class_name="brand"),
         rx.el.a(icon("plus"), "New chat", href="/", class_name="button"),
         rx.el.div(
@@ -64,7 +67,7 @@ def _sidebar(current: rx.Var[str] | str) -> rx.Component:
             class_name="list",
         ),
         _development_note(),
-        id="sidebar", class_name="sidebar", aria_label="Chats", custom_attrs={"popover": "auto"},
+        id="sidebar", class_name="sidebar", label="Chats",
     )
 
 
@@ -79,9 +82,9 @@ def _development_note() -> rx.Component:
 
 def _settings_menu() -> rx.Component:
     return rx.el.div(
-        rx.cond(Viewer.signed_in, _profile(), _visitor()),
+        rx.cond(Viewer.signed_in, _profile(), rx.cond(Viewer.loaded, _visitor())),
         rx.el.dl(
-            rx.el.dt("Plan"), rx.el.dd(rx.cond(Viewer.known, Viewer.plan_name, "Visitor")),
+            rx.el.dt("Plan"), rx.el.dd(rx.cond(Viewer.known, Viewer.plan_name, rx.cond(Viewer.loaded, "Visitor", "…"))),
             rx.cond(Viewer.spent != "", rx.fragment(
                 rx.el.dt("Used this period"),
                 rx.el.dd(Viewer.spent, rx.el.br(), rx.el.span(Viewer.spent_note, class_name="muted small"),

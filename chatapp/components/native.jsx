@@ -1,4 +1,5 @@
 import React, { useEffect, useRef } from "react";
+import { useLocation } from "react-router";
 
 // The browser's own modal dialog: it traps focus, closes on Escape, and gives the focus back.
 export function Modal({ open, label, onClose, children }) {
@@ -55,10 +56,52 @@ export function Follow({ watch, children, className }) {
 // The question's form. With a session it hands the question to the page's state; without one, or before the page is
 // connected, the browser submits it natively, so that nothing that was typed is ever lost to a page that starts late.
 export function AskForm({ connected, native, action, onAsk, children }) {
+  const form = useRef(null);
+  const { pathname } = useLocation();
+  useEffect(() => {
+    // Not on a touch screen, where the focus would bring up the keyboard over the chat that was opened to be read.
+    if (matchMedia("(pointer: fine)").matches) form.current.querySelector("textarea").focus();
+  }, [pathname]);
   const submit = (event) => {
     if (!connected && native) return;
     event.preventDefault();
     if (connected) onAsk(Object.fromEntries(new FormData(event.currentTarget)));
   };
-  return <form method="post" action={action} onSubmit={submit}>{children}</form>;
+  return <form ref={form} method="post" action={action} onSubmit={submit}>{children}</form>;
+}
+
+// A form that was sent before and has come back: the address stands there again, and the cursor where it is needed.
+export function FormStart({ ready, email, field }) {
+  const ref = useRef(null);
+  const placed = useRef(null);
+  useEffect(() => {
+    if (!ready) return;
+    const form = ref.current.closest("form");
+    const address = form.elements.namedItem("email");
+    if (address && !address.value) address.value = email;
+    const active = document.activeElement;
+    if (form.contains(active) && active !== placed.current) return; // somebody is at work already
+    const inputs = [...form.querySelectorAll("input:not([type=hidden])")];
+    const empty = ({ required, value }) => required && !value;
+    placed.current = inputs.find(({ name }) => name === field) ?? inputs.find(empty);
+    placed.current?.focus();
+  }, [ready, email, field]);
+  return <span ref={ref} hidden />;
+}
+
+// The router would only scroll there; a keyboard needs the focus.
+export function Skip({ target, fallback, children }) {
+  const focus = (event) => {
+    event.preventDefault();
+    (document.getElementById(target) ?? document.getElementById(fallback)).focus();
+  };
+  return <a className="skip" href={`#${fallback}`} onClick={focus}>{children}</a>;
+}
+
+// Pages change without a new document, so a drawer that stays open would cover the page it led to.
+export function Drawer({ id, className, label, children }) {
+  const close = ({ currentTarget: nav, target }) => {
+    if (target.closest("a") && nav.matches(":popover-open")) nav.hidePopover();
+  };
+  return <nav id={id} className={className} aria-label={label} popover="auto" onClick={close}>{children}</nav>;
 }

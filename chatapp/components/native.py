@@ -64,6 +64,36 @@ class AskForm(_Local):
     ]
 
 
+class FormStart(_Local):
+    """Nothing to see: it prepares the form around it.
+
+    Attributes:
+        ready: the page's state is there.
+        email: put into the field `email`, unless something stands there already.
+        field: the name of the field that has to be corrected, which gets the focus; else the first empty one does.
+    """
+
+    tag = "FormStart"
+    ready: rx.Var[bool]
+    email: rx.Var[str]
+    field: rx.Var[str]
+
+
+class Skip(_Local):
+    """The link for keyboards that leads past everything else: to the id `target`, or to `fallback` without it."""
+
+    tag = "Skip"
+    target: rx.Var[str]
+    fallback: rx.Var[str]
+
+
+class Drawer(_Local):
+    """A `<nav>` that is a popover on narrow screens; following one of its links closes it."""
+
+    tag = "Drawer"
+    label: rx.Var[str]
+
+
 class Follow(_Local):
     """A scrolling box that keeps its end in view while it grows, and goes there whenever `watch` changes."""
 

@@ -19,14 +19,13 @@ EXAMPLES = (
     "What do we know about coffee and sleep?",
 )
 
-
 def new_chat() -> rx.Component:
     """The empty chat."""
     return frame(
         "",
         rx.el.div(
             rx.el.div(
-                rx.el.h2("What do you want to know?"),
+                rx.el.h1("What do you want to know?"),
                 rx.el.p("Answers with sources, computed where it takes computing, and the price of each one.",
                         class_name="muted"),
                 rx.el.div(*[Example.create(target=COMPOSER, text=text) for text in EXAMPLES], class_name="examples"),
@@ -39,21 +38,24 @@ def new_chat() -> rx.Component:
 
 
 def open_chat() -> rx.Component:
-    """One chat."""
+    """One chat. Until the chat of the address is open, the state holds the one that this tab showed before."""
+    thread_id = rx.State.thread_id  # type: ignore[attr-defined]  # the route's argument, which Reflex adds
     return frame(
         Chat.title,
         rx.cond(
-            Chat.missing,
+            Chat.missing & rx.State.is_hydrated,
             _missing(),
             Follow.create(
                 rx.el.div(
                     _payment_banner(),
-                    rx.cond(Chat.loading, _skeleton()),
-                    rx.foreach(Chat.messages, message_view),
-                    rx.foreach(Latest.messages, message_view),
+                    rx.cond(
+                        Chat.open_id == thread_id,
+                        rx.fragment(rx.foreach(Chat.messages, message_view), rx.foreach(Latest.messages, message_view)),
+                        _skeleton(),
+                    ),
                     class_name="column messages",
                 ),
-                class_name="scroll", watch=Latest.count,
+                class_name="scroll", watch=Chat.open_id + Latest.count.to_string(),
             ),
         ),
         rx.fragment(rx.cond(Chat.missing, rx.fragment(), composer(new=False)), plan_dialog()),
@@ -66,11 +68,14 @@ def message_view(message: MessageView) -> rx.Component:
     return rx.cond(
         message.role == "user",
         rx.el.div(message.text, class_name="question", role="group", aria_label="You asked"),
-        answer(
-            message_id=message.id, parts=message.parts, sources=message.sources, status=message.status,
-            error=message.error, price=message.price, price_note=message.price_note,
-            src=rx.cond(message.src != "", api() + message.src, ""), api_url=api(),
-            on_done=Chat.finished,
+        rx.el.div(
+            rx.el.h2("Answer", class_name="visually-hidden"),
+            answer(
+                message_id=message.id, parts=message.parts, sources=message.sources, status=message.status,
+                error=message.error, price=message.price, price_note=message.price_note,
+                src=rx.cond(message.src != "", api() + message.src, ""), api_url=api(),
+                on_done=Chat.finished,
+            ),
         ),
     )
 
@@ -89,7 +94,7 @@ def _skeleton() -> rx.Component:
 def _missing() -> rx.Component:
     return rx.el.div(
         rx.el.div(
-            rx.el.h2("This chat is not here"),
+            rx.el.h1("This chat is not here"),
             rx.el.p("It does not exist, or it belongs to another account.", class_name="muted"),
             rx.el.p(rx.el.a("Begin a new chat", href="/", class_name="button")),
             class_name="column welcome",

@@ -15,12 +15,19 @@ from chatapp.state.runtime import runtime
 from chatapp.state.viewer import Viewer
 
 TEXTS = {**ACCOUNT_TEXTS, **BILLING_TEXTS}
+FIELDS = {
+    "email_invalid": "email", "email_refused": "email",
+    **dict.fromkeys(("password_missing", "password_short", "password_long", "password_common", "weak_password",
+                     "same_password"), "password"),
+}
+"""Which field an error is about, where it is about one."""
 
 
 class Notices(rx.State):
     """The page's message, and what it needs from its address. All of it is the browser's word and proves nothing."""
 
     error: str = ""
+    field: str = ""
     notice: str = ""
     token_hash: str = ""
     link_type: str = ""
@@ -34,7 +41,8 @@ class Notices(rx.State):
         """The page was opened."""
         query = self.router.url.query_parameters
         wait = query.get("wait", "")
-        self.error = _text(query.get("error", ""), wait)
+        code = query.get("error", "")
+        self.error, self.field = _text(code, wait), FIELDS.get(code, "")
         self.notice = _text(query.get("notice", ""), wait)
         self.token_hash = query.get("token_hash", "")[:200]
         self.link_type = query.get("type", "email")[:30]

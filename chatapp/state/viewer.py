@@ -30,8 +30,12 @@ async def session_of(state: BaseState) -> Session | None:
 
 
 class Viewer(rx.State):
-    """The person as the page shows them. Nothing here decides anything: the session is looked up for that."""
+    """The person as the page shows them. Nothing here decides anything: the session is looked up for that.
 
+    Until `loaded`, nobody knows whether somebody is signed in, and the page must not claim either.
+    """
+
+    loaded: bool = False
     known: bool = False
     signed_in: bool = False
     email: str = ""
@@ -50,11 +54,12 @@ class Viewer(rx.State):
     async def _load(self) -> None:
         """Refresh what the settings menu shows."""
         session = await session_of(self)
-        self.known = session is not None
-        self.signed_in = session is not None and not session.is_visitor
         if session is None:
             self.reset()
+            self.loaded = True
             return
+        self.loaded = self.known = True
+        self.signed_in = not session.is_visitor
         self.email, self.name = session.email, session.name
         services = runtime().services
         shown = await asyncio.to_thread(status.status, services.db, services.settings, session.account_id, now())
@@ -63,7 +68,7 @@ class Viewer(rx.State):
         self.problem = PAYMENT_DUE if shown["payment_due"] else ""
         self.ends_on = _day(shown["cancels_at"])
         self.spent = format_usd(shown["spent_nanousd"] if plan.billable else shown["cost_nanousd"])
-        self.spent_note = "to be billed" if plan.billable else f"covered by {plan.name}"
+        self.spent_note = "to be billed" if plan.billable else f"included in {plan.name}"
         self.quota_text = ", ".join(f"{quota['left']} of {quota['limit']} {quota['name']} left"
                                     for quota in shown["quotas"])
 
