@@ -71,10 +71,15 @@ class _Transport(AsyncHTTPClient):
         files: dict[str, Any] | None = None,
         data: dict[str, str] | None = None,
     ) -> tuple[bytes, int, Mapping[str, str]]:
-        """Send one request of the SDK; `files` and `data` belong to uploads, which no mail of ours has."""
-        vendor = _vendor.get()
-        address = vendor.url + url.removeprefix(resend.api_url)
-        own = {**headers, "Authorization": f"Bearer {vendor.key}"}
+        """Send one request of the SDK; `files` and `data` belong to uploads, which no mail of ours has.
+
+        A call of the SDK that is not ours has no vendor in its context, and goes where the SDK's globals say.
+        """
+        vendor = _vendor.get(None)
+        address, own = url, dict(headers)
+        if vendor is not None:
+            address = vendor.url + url.removeprefix(resend.api_url)
+            own["Authorization"] = f"Bearer {vendor.key}"
         async with httpx.AsyncClient(timeout=TIMEOUT) as client:
             response = await client.request(method, address, headers=own, json=json)
         return response.content, response.status_code, response.headers

@@ -56,7 +56,7 @@ def configuration(url: str, app_url: str, database: Path) -> Config:
         app_url=app_url,
         site_url="",
         database=database,
-        hook_timeout_seconds=0.5,
+        hook_timeout_seconds=2.0,
         hook_backoff_seconds=0.01,
         resend_requests_per_second=1000,
     )
