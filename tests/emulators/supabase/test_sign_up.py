@@ -164,7 +164,7 @@ async def test_a_busy_hook_is_asked_three_times_with_one_uuid_and_new_webhook_id
 
 
 async def test_a_slow_hook_times_the_sign_up_out(server: Server) -> None:
-    server.app.delay_seconds = 0.7
+    server.app.delay_seconds = 2.5
     with pytest.raises(AuthApiError) as caught:
         await server.client().sign_up({"email": EMAIL, "password": PASSWORD})
     assert (caught.value.status, caught.value.code) == (422, "hook_timeout")
