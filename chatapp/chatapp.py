@@ -4,7 +4,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
 
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 RECOVER_SECONDS = 5.0
 MAIL_SECONDS = 2.0
 CLEAN_SECONDS = 3600.0
+CANCEL_SECONDS = 1.0
 
 logs.install()
 settings = load()
@@ -56,10 +57,17 @@ async def background() -> AsyncIterator[None]:
             yield
         finally:
             await answers.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(tasks)
             await services.close()
+
+
+async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel until all have ended: `asyncio.wait_for` loses a cancel that comes together with what it waits for."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_SECONDS)
 
 
 async def _clean() -> None:
@@ -82,7 +90,8 @@ async def _every(seconds: float, work: Callable[[], Awaitable[object]], wake: as
         except Exception:
             log.exception("Background work failed; it is tried again.")
         with suppress(TimeoutError):  # nobody woke us: the next round is due all the same
-            await asyncio.wait_for(wake.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await wake.wait()
 
 
 def _error(exception: Exception) -> EventSpec:

@@ -94,9 +94,12 @@ def rename_thread(db: Database, account_id: AccountId, thread_id: object, title:
 
 
 def question_text(text: object) -> str:
-    """What was asked, checked. Raises ChatError for nothing, or for too much."""
-    question = text.strip() if isinstance(text, str) else ""
-    question = question.replace("\x00", "")
+    """What was asked, checked. Raises ChatError for nothing, or for too much.
+
+    What no database takes is mended: NUL is left out, and half of a surrogate pair, which JSON can carry, is replaced.
+    """
+    question = text if isinstance(text, str) else ""
+    question = question.replace("\x00", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip()
     if not question:
         raise ChatError("Type a question first.")
     if len(question) > MAX_QUESTION_CHARACTERS:
