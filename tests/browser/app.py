@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,18 @@ WEB_FOLDER = os.environ.get("TEST_WEB_FOLDER", ".web-test")
 
 
 class RunningApp:
-    """One installation: its folder holds both databases and the log."""
+    """One installation: its folder holds both databases and the log.
+
+    Attributes:
+        environment: what both processes are started with; changes count from the next start on.
+    """
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
         self.url = f"http://localhost:{free_port()}"
         self.emulators_url = f"http://localhost:{free_port()}"
         self.database = folder / "app.db"
-        self._environment = {
+        self.environment = {
             **os.environ, "PUBLIC_URL": self.url, "API_URL": "", "EMULATORS_URL": self.emulators_url,
             "DATABASE_URL": f"sqlite:///{self.database}", "EMULATORS_DATABASE": str(folder / "emulators.db"),
             "REFLEX_WEB_WORKDIR": WEB_FOLDER, "REFLEX_STATES_WORKDIR": str(folder / "states"), "LIMITS": "on",
@@ -80,9 +85,11 @@ class RunningApp:
 
     def query(self, sql: str, *values: object) -> list[dict[str, Any]]:
         """Rows of the app's database, read from beside it."""
-        with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10) as connection:
-            connection.row_factory = sqlite3.Row
-            return [dict(row) for row in connection.execute(sql, values)]
+        return _rows(self.database, sql, values)
+
+    def query_emulators(self, sql: str, *values: object) -> list[dict[str, Any]]:
+        """Rows of the emulators' database: what a vendor knows, even where its API does not tell."""
+        return _rows(self.folder / "emulators.db", sql, values)
 
     def emulator(self, method: str, path: str, **options: Any) -> Any:
         """An answer of the emulators in JSON."""
@@ -92,8 +99,14 @@ class RunningApp:
 
     def _spawn(self, module: str, name: str) -> subprocess.Popen[bytes]:
         log = (self.folder / f"{name}.log").open("ab")
-        return subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, env=self._environment, stdout=log,
+        return subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, env=self.environment, stdout=log,
                                 stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def _rows(file: Path, sql: str, values: tuple[object, ...]) -> list[dict[str, Any]]:
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=20)) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute(sql, values)]
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
