@@ -5,13 +5,15 @@ tokenizer of its own (see `tokens`), and keeps a log of all requests to compare 
 
 Beside the API: `GET /llm/_emulator/log` (`{"requests": […]}`, oldest first), and `POST /llm/_emulator/pace` with
 `{"tokens_per_second": 50}`; 0 is without delay. The pace starts as EMULATED_TOKENS_PER_SECOND, or 50; a request's
-header `x-emulated-tokens-per-second` overrides it.
+header `x-emulated-tokens-per-second` overrides it. `GET /llm/_emulator/sent` tells when each chunk of the last streams
+was sent.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections import deque
 from hmac import compare_digest
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 MODELS = ("emulated-model",)
 DEFAULT_PACE = 50.0
+_STREAMS_KEPT = 20
 
 
 def routes(world: World) -> list[BaseRoute]:
@@ -39,6 +42,7 @@ def routes(world: World) -> list[BaseRoute]:
         Route("/v1/chat/completions", model.complete, methods=["POST"]),
         Route("/v1/models", model.models, methods=["GET"]),
         Route("/_emulator/log", model.log_rows, methods=["GET"]),
+        Route("/_emulator/sent", model.sent, methods=["GET"]),
         Route("/_emulator/pace", model.set_pace, methods=["POST"]),
     ]
 
@@ -49,6 +53,7 @@ class _Model:
     def __init__(self, world: World) -> None:
         self._world = world
         self._log = Log(world.store)
+        self._streams: deque[Reply] = deque(maxlen=_STREAMS_KEPT)
         self._pace = float(os.environ.get("EMULATED_TOKENS_PER_SECOND") or DEFAULT_PACE)
 
     async def complete(self, request: Request) -> Response:
@@ -70,7 +75,10 @@ class _Model:
                 reply.id, now, asked.model, streamed=asked.stream, prompt=prompt, completion=completion, finish=finish
             )
 
-        return reply.stream(record) if asked.stream else await reply.whole(record)
+        if not asked.stream:
+            return await reply.whole(record)
+        self._streams.append(reply)
+        return reply.stream(record)
 
     async def models(self, request: Request) -> Response:
         """`GET /v1/models`."""
@@ -83,6 +91,10 @@ class _Model:
     async def log_rows(self, _: Request) -> Response:
         """`GET /_emulator/log`."""
         return JSONResponse({"requests": self._log.rows()})
+
+    async def sent(self, _: Request) -> Response:
+        """`GET /_emulator/sent`: `{"streams": [{"id", "chunks": [[Unix seconds, tokens until then], …]}, …]}`."""
+        return JSONResponse({"streams": [{"id": reply.id, "chunks": reply.sent} for reply in self._streams]})
 
     async def set_pace(self, request: Request) -> Response:
         """`POST /_emulator/pace`."""

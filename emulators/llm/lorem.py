@@ -1,14 +1,24 @@
-"""Filler of an exact length, for benchmarks: varied markdown that a page has to work for."""
+"""Filler of an exact length, for benchmarks: varied markdown that a page has to work for.
+
+Where it is `marked`, some words are replaced by `q` and the number of their token, such as `q0042`: whoever reads that
+word knows which token has arrived.
+"""
 
 from __future__ import annotations
 
 import re
 from itertools import count as numbers
+from itertools import pairwise
 
 from emulators.llm.conversation import Conversation
 from emulators.llm.tokens import split
 
-_DIRECTIVE = re.compile(r"\blorem (\d{1,6})\b", re.I)
+_DIRECTIVE = re.compile(r"\blorem (\d{1,6})( marked)?\b", re.I)
+_WORD_TOKEN = re.compile(r" [a-z]{5,6}")
+_MARK_EVERY = 8
+"""In tokens: at most one mark in so many."""
+_MARKS_END = 100_000
+"""A mark with a longer number would be two tokens."""
 _WORDS: list[str] = re.findall(
     r"\w+",
     "river stone quiet amber lantern meadow copper signal harbour winter orchard paper silver thread morning valley "
@@ -16,20 +26,30 @@ _WORDS: list[str] = re.findall(
 )
 
 
-def asked(conversation: Conversation) -> int | None:
-    """How many tokens the directive `lorem 2000` in the last user message asks for, or None without one."""
+def asked(conversation: Conversation) -> str | None:
+    """The filler that the directive `lorem 2000` or `lorem 2000 marked` in the last user message asks for, or None."""
     match = _DIRECTIVE.search(conversation.question)
-    return int(match[1]) if match else None
+    return text(int(match[1]), marked=match[2] is not None) if match else None
 
 
-def text(tokens: int) -> str:
+def text(tokens: int, *, marked: bool = False) -> str:
     """Markdown of exactly that many tokens: headings, paragraphs, lists, tables, code, formulas, quotes."""
     pieces: list[str] = []
     for section in numbers(1):
         if len(pieces) >= tokens:
             break
         pieces += split(_section(section))
-    return "".join(pieces[:tokens])
+    pieces = pieces[:tokens]
+    return "".join(_marked(pieces) if marked else pieces)
+
+
+def _marked(pieces: list[str]) -> list[str]:
+    """The pieces with marks in the place of whole words; as many tokens as before."""
+    marked, last = pieces.copy(), -_MARK_EVERY
+    for at, (piece, following) in enumerate(pairwise(pieces[:_MARKS_END])):
+        if at - last >= _MARK_EVERY and _WORD_TOKEN.fullmatch(piece) and not following[0].isalnum():
+            marked[at], last = f" q{at:04d}", at
+    return marked
 
 
 def _section(n: int) -> str:

@@ -41,8 +41,8 @@ def decide(messages: list[dict[str, Any]], tools: list[dict[str, Any]], tool_cho
     one call of a tool whose name has `code` or `python` in it, if the question has to do with numbers; then the answer.
     """
     conversation = reading.read(messages)
-    if (tokens := lorem.asked(conversation)) is not None:
-        return Turn(lorem.text(tokens))
+    if (filler := lorem.asked(conversation)) is not None:
+        return Turn(filler)
     functions = {tool["function"]["name"]: tool["function"] for tool in tools} if tool_choice != "none" else {}
     if forced := _forced(functions, tool_choice, conversation):
         return forced

@@ -25,7 +25,11 @@ Record = Callable[[int, str], None]
 
 
 class Reply:
-    """One answer on its way. Tokens count as produced when they are handed to the connection."""
+    """One answer on its way. Tokens count as produced when they are handed to the connection.
+
+    Attributes:
+        sent: when chunks of a stream were handed over (Unix seconds), and how many tokens that were until then.
+    """
 
     def __init__(self, request: wire.ChatRequest, turn: Turn, prompt: int, created: int, pace: float) -> None:
         self._request, self._turn, self._prompt, self._pace = request, turn, prompt, pace
@@ -34,6 +38,7 @@ class Reply:
         tokens = split(text)
         allowed = len(tokens) if request.limit is None else max(0, request.limit - self._overhead)
         self._tokens = tokens[:allowed]
+        self.sent: list[tuple[float, int]] = []
         self._finish = "length" if len(tokens) > allowed else ("tool_calls" if turn.call else "stop")
         self._call_id = f"call_{uuid4().hex[:24]}"
         self.id = f"chatcmpl-{uuid4().hex}"
@@ -71,6 +76,7 @@ class Reply:
                 elif at % 256 == 0:
                     await asyncio.sleep(0)
                 produced += len(piece)
+                self.sent.append((time.time(), produced))
                 yield wire.chunk(self._head, self._delta("".join(piece)), None, None)
             yield wire.chunk(self._head, {}, self._finish, None)
             if self._request.include_usage:

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -10,7 +12,7 @@ import pytest
 
 from emulators import llm
 from emulators.faults import Fault
-from emulators.llm import tokens
+from emulators.llm import lorem, tokens
 from tests.emulators.serving import Served, serving
 
 QUESTION = [{"role": "user", "content": "Why did solar energy become cheap?"}]
@@ -196,3 +198,22 @@ def test_side_calls_are_answered_as_such(client: openai.OpenAI, instruction: str
 def test_the_tokenizer_loses_nothing_and_never_counts_more_than_bytes(text: str) -> None:
     assert "".join(tokens.split(text)) == text
     assert tokens.count(text) <= len(text.encode())
+
+
+def test_marked_filler_tells_which_token_each_mark_is_and_when_it_was_sent(
+    served: Served, client: openai.OpenAI
+) -> None:
+    plain, marked = lorem.text(900), lorem.text(900, marked=True)
+    marks = re.findall(r"q(\d{4})", marked)
+    assert len(marks) > 40
+    assert tokens.count(marked) == tokens.count(plain) == 900
+    assert all(tokens.split(marked)[int(mark)] == f" q{mark}" for mark in marks)
+    stream = client.chat.completions.create(
+        model="m", messages=[{"role": "user", "content": "lorem 900 marked"}], stream=True,
+        extra_headers={"x-emulated-tokens-per-second": "9000"})
+    began = time.time()
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices) == marked
+    chunks = httpx.get(f"{served.url}/_emulator/sent").json()["streams"][-1]["chunks"]
+    assert [until for _, until in chunks] == sorted({until for _, until in chunks})
+    assert chunks[-1][1] == 900
+    assert began - 5 < chunks[0][0] <= chunks[-1][0] < time.time()
