@@ -48,8 +48,11 @@ $(VENV)/.dev: $(VENV)/.venv requirements.txt requirements-dev.txt
 
 .PHONY: .browser
 .browser:
-	@command -v chromium chromium-browser google-chrome >/dev/null && exit 0; \
+	@missing=""; \
+	command -v chromium chromium-browser google-chrome >/dev/null || missing="chromium"; \
+	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "Installing Chromium for the browser tests …"; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
-	else echo "The browser tests need Chromium: install Debian's package 'chromium', then run this again."; exit 1; fi
+	  echo "Installing for the tests:$$missing …"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
+	else echo "The tests need, as Debian packages: $$missing. Install them, then run this again."; exit 1; fi

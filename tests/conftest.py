@@ -34,7 +34,7 @@ socket.socket.connect = _guarded_connect  # type: ignore[method-assign]  # the g
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what drives the built app in a real Chromium, so that it can be run apart from everything else."""
     for item in items:
-        if {"browser", "chaos", "benchmarks"} & set(item.path.relative_to(ROOT / "tests").parts):
+        if {"browser", "chaos", "benchmarks", "workers"} & set(item.path.relative_to(ROOT / "tests").parts):
             item.add_marker(pytest.mark.browser)
 
 
