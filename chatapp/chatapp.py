@@ -20,6 +20,7 @@ from chatapp.chat.answers import Answers
 from chatapp.db import now
 from chatapp.emulation import emulators
 from chatapp.routes import auth, billing, chat, health, hooks, stream, webhooks
+from chatapp.routes.host import OwnHost
 from chatapp.settings import load
 from chatapp.state.runtime import Runtime, install
 from chatapp.state.tokens import BoundTokens
@@ -112,7 +113,7 @@ app = rx.App(
     stylesheets=["/app.css"],
     html_lang="en",
     backend_exception_handler=_error,
-    api_transformer=[api, lambda inner: BoundTokens(inner, settings)],
+    api_transformer=[api, lambda inner: BoundTokens(inner, settings), lambda inner: OwnHost(inner, settings)],
 )
 app.add_middleware(Gate(), index=0)
 app.register_lifespan_task(background)
