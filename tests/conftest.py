@@ -34,8 +34,10 @@ socket.socket.connect = _guarded_connect  # type: ignore[method-assign]  # the g
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what drives the built app in a real Chromium, so that it can be run apart from everything else."""
     for item in items:
-        if {"browser", "chaos", "benchmarks", "workers"} & set(item.path.relative_to(ROOT / "tests").parts):
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        if folder in ("browser", "chaos", "benchmarks", "workers"):
             item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.xdist_group("page" if folder == "browser" else "processes"))
 
 
 def free_port() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -17,8 +18,11 @@ from tests.conftest import ROOT, free_port, wait_until_healthy
 
 START_SECONDS = 300
 """The first start installs the front end's packages and builds the pages."""
-WEB_FOLDER = os.environ.get("TEST_WEB_FOLDER", ".web-test")
-"""Where the pages are built. Two test runs at once in one checkout need a folder each."""
+HOUSE = ROOT / ".test-app" / os.environ.get("PYTEST_XDIST_WORKER", os.environ.get("TEST_HOUSE", "main"))
+"""Where the app under test lives: a copy of the source, so that its build disturbs neither a running app nor another
+test worker. The build stays there from run to run."""
+SOURCE = ("chatapp", "emulators", "alembic", "assets", "reflex.lock")
+NODE_MODULES = HOUSE / ".web" / "node_modules"
 
 
 class RunningApp:
@@ -36,7 +40,7 @@ class RunningApp:
         self.environment = {
             **os.environ, "PUBLIC_URL": self.url, "API_URL": "", "EMULATORS_URL": self.emulators_url,
             "DATABASE_URL": f"sqlite:///{self.database}", "EMULATORS_DATABASE": str(folder / "emulators.db"),
-            "REFLEX_WEB_WORKDIR": WEB_FOLDER, "REFLEX_STATES_WORKDIR": str(folder / "states"), "LIMITS": "on",
+            "REFLEX_STATES_WORKDIR": str(folder / "states"), "LIMITS": "on",
             "EMULATED_TOKENS_PER_SECOND": "200", "APP_MODE": "development", **environment,
         }
         self._app: subprocess.Popen[bytes] | None = None
@@ -47,8 +51,16 @@ class RunningApp:
         """All that the app has printed."""
         return (self.folder / "app.log").read_text()
 
+    @property
+    def pid(self) -> int:
+        """The root of the app's process tree."""
+        assert self._app is not None
+        return self._app.pid
+
     def start(self) -> None:
         """Start what does not run, and wait until it answers."""
+        if self._app is None and self._emulators is None:
+            _furnish()
         if self._emulators is None:
             self._emulators = self._spawn("emulators", "emulators")
             wait_until_healthy(f"{self.emulators_url}/health", self._emulators)
@@ -99,8 +111,17 @@ class RunningApp:
 
     def _spawn(self, module: str, name: str) -> subprocess.Popen[bytes]:
         log = (self.folder / f"{name}.log").open("ab")
-        return subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, env=self.environment, stdout=log,
+        return subprocess.Popen([sys.executable, "-m", module], cwd=HOUSE, env=self.environment, stdout=log,
                                 stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def _furnish() -> None:
+    """Bring the copy of the source up to date."""
+    HOUSE.mkdir(parents=True, exist_ok=True)
+    for name in SOURCE:
+        shutil.rmtree(HOUSE / name, ignore_errors=True)
+        shutil.copytree(ROOT / name, HOUSE / name, ignore=shutil.ignore_patterns("__pycache__", "external"))
+    shutil.copy(ROOT / "rxconfig.py", HOUSE)
 
 
 def _rows(file: Path, sql: str, values: tuple[object, ...]) -> list[dict[str, Any]]:

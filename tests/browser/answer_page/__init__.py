@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from tests.browser.app import WEB_FOLDER
+from tests.browser.app import NODE_MODULES
 from tests.conftest import ROOT, free_port
 
 HERE = Path(__file__).parent
@@ -38,7 +37,7 @@ RED_SQUARE = bytes.fromhex(
 
 def node_modules() -> Path:
     """The packages that the build of the app under test has installed: the fixture `app` comes first."""
-    return ROOT / WEB_FOLDER / "node_modules"
+    return NODE_MODULES
 
 
 def bundle(folder: Path) -> Path:
