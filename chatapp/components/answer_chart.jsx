@@ -58,7 +58,7 @@ function plot(chart) {
     { x, ...Object.fromEntries(chart.series.map(({ values }, at) => [`y${at}`, values[row]])) }
   ));
   const numeric = chart.kind !== "bar" && chart.x.every((x) => typeof x === "number");
-  const margin = { top: 8, right: 16, bottom: chart.x_title ? 20 : 4, left: chart.y_title ? 16 : 0 };
+  const margin = { top: 8, right: 16, bottom: chart.x_title ? 20 : 4, left: 0 };
   return (
     <Frame data={rows} margin={margin} accessibilityLayer={false}>
       <CartesianGrid stroke="var(--border, #d9d9d6)" vertical={false} />
@@ -66,8 +66,8 @@ function plot(chart) {
         allowDuplicatedCategory={chart.kind !== "scatter"} minTickGap={16} {...AXIS} tickFormatter={yearTick}>
         {title(chart.x_title, { position: "insideBottom", offset: -12 })}
       </XAxis>
-      <YAxis width={52} domain={domain(chart)} {...AXIS}>
-        {title(chart.y_title, { angle: -90, position: "insideLeft", style: { textAnchor: "middle" } })}
+      <YAxis width={chart.y_title ? 64 : 52} domain={domain(chart)} {...AXIS}>
+        {title(chart.y_title !== chart.title && chart.y_title, { angle: -90, position: "insideLeft", offset: 6, style: { textAnchor: "middle" } })}
       </YAxis>
       <Tooltip {...TIP} labelFormatter={yearTick} />
       {!alone && <Legend verticalAlign="top" {...LEGEND} />}

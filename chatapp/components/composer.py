@@ -7,6 +7,7 @@ import reflex as rx
 from chatapp.components.addresses import api
 from chatapp.components.icons import icon
 from chatapp.components.native import AskForm
+from chatapp.components.plans import update_payment
 from chatapp.state.chat import COMPOSER, Chat, Latest
 from chatapp.state.viewer import Viewer
 
@@ -19,6 +20,7 @@ def composer(*, new: bool) -> rx.Component:
     """
     return rx.el.div(
         rx.el.div(
+            _payment_due(),
             rx.cond(Chat.notice != "", rx.el.div(
                 rx.el.p(Chat.notice),
                 rx.el.button(icon("close"), type="button", class_name="icon-button", aria_label="Dismiss",
@@ -31,6 +33,14 @@ def composer(*, new: bool) -> rx.Component:
         ),
         class_name="composer",
     )
+
+
+def _payment_due() -> rx.Component:
+    return rx.cond(Viewer.problem != "", rx.el.div(
+        rx.el.p(Viewer.problem, role="status"),
+        update_payment(),
+        class_name="notice",
+    ))
 
 
 def _field() -> rx.Component:

@@ -58,16 +58,23 @@ export function Follow({ watch, children, className }) {
 export function AskForm({ connected, native, action, onAsk, children }) {
   const form = useRef(null);
   const { pathname } = useLocation();
-  useEffect(() => {
+  const focus = () => {
     // Not on a touch screen, where the focus would bring up the keyboard over the chat that was opened to be read.
     if (matchMedia("(pointer: fine)").matches) form.current.querySelector("textarea").focus();
-  }, [pathname]);
+  };
+  useEffect(focus, [pathname]);
   const submit = (event) => {
     if (!connected && native) return;
     event.preventDefault();
     if (connected) onAsk(Object.fromEntries(new FormData(event.currentTarget)));
   };
-  return <form ref={form} method="post" action={action} onSubmit={submit}>{children}</form>;
+  // The button that was pressed, to ask or to stop, gives way to the other one, and must not take the focus with it.
+  const pressed = ({ target }) => target.closest("button") && focus();
+  return (
+    <form ref={form} className="ask" method="post" action={action} onSubmit={submit} onClick={pressed}>
+      {children}
+    </form>
+  );
 }
 
 // A form that was sent before and has come back: the address stands there again, and the cursor where it is needed.

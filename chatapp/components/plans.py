@@ -24,12 +24,19 @@ def plan_dialog() -> rx.Component:
         rx.cond(PlanDialog.resets != "",
                 rx.el.p("You can ask again without a plan from ", rx.el.strong(PlanDialog.resets), ".",
                         class_name="muted")),
+        rx.cond(Viewer.problem != "", update_payment()),
         rx.cond(Viewer.signed_in, _offers(), _sign_up_first()),
         rx.el.p("Rather use the search yourself? ",
                 rx.el.a("Become a Valyu customer", href=runtime().services.settings.valyu_signup_url, target="_blank",
                         rel="noopener"), ".", class_name="small muted"),
         open=PlanDialog.is_open, label="Plans", on_close=PlanDialog.close,
     )
+
+
+def update_payment() -> rx.Component:
+    """The way to the portal for somebody whose payment failed."""
+    return post_form(rx.el.button("Update payment method", type="submit", class_name="button"),
+                     action=api("/api/billing/portal"))
 
 
 def _offers() -> rx.Component:

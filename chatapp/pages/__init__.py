@@ -20,8 +20,9 @@ def add_to(app: rx.App) -> None:
     app.app_wraps[5, "Overlay"] = connection.overlay
     app.add_page(chat.new_chat, route="/", title=BRAND, image=ICON, on_load=Chat.start,
                  description="Ask, and get an answer with its sources and its price.")
+    title = rx.cond(Chat.title != "", f"{Chat.title} · {BRAND}", BRAND)
     app.add_page(chat.open_chat, route="/chat/[thread_id]", image=ICON, on_load=Chat.open,
-                 title=rx.cond(Chat.title != "", f"{Chat.title} · {BRAND}", BRAND))
+                 title=rx.cond(Chat.missing, f"Not found · {BRAND}", title))
     app.add_page(missing.missing, route="404", title=f"Not found · {BRAND}", image=ICON,
                  description="There is no page at this address.")
     for page, route, title in (

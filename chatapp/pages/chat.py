@@ -11,7 +11,6 @@ from chatapp.components.frame import frame
 from chatapp.components.native import Example, Follow
 from chatapp.components.plans import plan_dialog
 from chatapp.state.chat import COMPOSER, Chat, Latest, MessageView
-from chatapp.state.viewer import Viewer
 
 EXAMPLES = (
     "How do heat pumps compare with gas boilers?",
@@ -47,7 +46,6 @@ def open_chat() -> rx.Component:
             _missing(),
             Follow.create(
                 rx.el.div(
-                    _payment_banner(),
                     rx.cond(
                         Chat.open_id == thread_id,
                         rx.fragment(rx.foreach(Chat.messages, message_view), rx.foreach(Latest.messages, message_view)),
@@ -78,10 +76,6 @@ def message_view(message: MessageView) -> rx.Component:
             ),
         ),
     )
-
-
-def _payment_banner() -> rx.Component:
-    return rx.cond(Viewer.problem != "", rx.el.p(Viewer.problem, class_name="banner", role="status"))
 
 
 def _skeleton() -> rx.Component:

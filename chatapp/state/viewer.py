@@ -19,7 +19,7 @@ from chatapp.billing.money import format_usd
 from chatapp.db import now
 from chatapp.state.runtime import runtime
 
-PAYMENT_DUE = "Your last payment did not go through. Update your payment method under Settings → Manage subscription."
+PAYMENT_DUE = "Your last payment did not go through."
 
 
 async def session_of(state: BaseState) -> Session | None:
