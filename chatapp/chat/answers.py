@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 from chatapp.billing import admission, holds
 from chatapp.chat import threads, turns
+from chatapp.chat.draft import operations_of
 from chatapp.chat.ending import ending_of
 from chatapp.chat.live import LiveAnswer
 from chatapp.chat.reply import reply
@@ -41,20 +42,7 @@ class Answers:
             SpendingRefused: the plan's limits; it carries what the page shows.
         """
         question = threads.question_text(text)
-        services = self._services
-        entitlement = await asyncio.to_thread(admission.admit, services.db, services.settings, account_id, now())
-        try:
-            prompt = await asyncio.to_thread(
-                turns.begin, services.db, account_id, thread_id, question,
-                model=services.settings.model, plan=entitlement.plan.key)
-        except BaseException:
-            await asyncio.to_thread(admission.give_back, services.db, account_id, entitlement, now())
-            raise
-        live = self._live[prompt.message_id] = LiveAnswer()
-        live.task = asyncio.create_task(reply(prompt, entitlement, services, live), name=f"answer {prompt.message_id}")
-        live.task.add_done_callback(lambda task: self._ended(prompt.message_id, task))
-        await asyncio.sleep(0)  # a task that is cancelled before its first step would never save anything
-        return prompt
+        return await asyncio.shield(self._begin(account_id, thread_id, question))
 
     async def stop(self, account_id: AccountId, message_id: object) -> None:
         """Stop an answer, wherever it is being written; what had arrived is kept. Raises NotFound."""
@@ -84,8 +72,14 @@ class Answers:
                 yield item
             number = stored[-1][0] if stored else number
             await asyncio.sleep(POLL_SECONDS)
-            message = await asyncio.to_thread(threads.owned_message, self._services.db, account_id, message_id)
-        yield number + 1, ending_of(message).as_operation()
+            try:
+                message = await asyncio.to_thread(threads.owned_message, self._services.db, account_id, message_id)
+            except threads.NotFound:  # a visitor signed in and took the chat along: their new session may ask again
+                return
+        if number <= 0:  # a reader who has nothing yet gets all of it
+            for number, data in enumerate(operations_of(message.parts, message.sources), start=1):
+                yield number, data
+        yield max(number, 0) + 1, ending_of(message).as_operation()
 
     async def recover(self) -> int:
         """Settle the holds and save the answers of processes that died. Returns how many answers were saved."""
@@ -102,6 +96,23 @@ class Answers:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _begin(self, account_id: AccountId, thread_id: object | None, question: str) -> Prompt:
+        """The whole beginning, which its caller cannot cut short: a question is not counted without being stored."""
+        services = self._services
+        entitlement = await asyncio.to_thread(admission.admit, services.db, services.settings, account_id, now())
+        try:
+            prompt = await asyncio.to_thread(
+                turns.begin, services.db, account_id, thread_id, question,
+                model=services.settings.model, plan=entitlement.plan.key)
+        except Exception:
+            await asyncio.to_thread(admission.give_back, services.db, account_id, entitlement, now())
+            raise
+        live = self._live[prompt.message_id] = LiveAnswer()
+        live.task = asyncio.create_task(reply(prompt, entitlement, services, live), name=f"answer {prompt.message_id}")
+        live.task.add_done_callback(lambda task: self._ended(prompt.message_id, task))
+        await asyncio.sleep(0)  # a task that is cancelled before its first step would never save anything
+        return prompt
 
     def _ended(self, message_id: MessageId, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -1,7 +1,7 @@
 """An answer in the making: the numbered operations that the browser receives, and the parts that they add up to.
 
 The same fold makes the message that is saved and, after a crash, the message that is rebuilt from stored operations;
-the browser component does the same in `components/answer.jsx`. An operation is JSON, one of
+the browser component does the same in `components/answer_stream.js`. An operation is JSON, one of
 
     "text"                              more text
     {"t": "part", "p": {"id", …}}       a new part, or a new version of the part with that id
@@ -15,6 +15,16 @@ from typing import Any
 
 Part = dict[str, Any]
 Operation = str | dict[str, Any]
+
+
+def operations_of(parts: list[Part], sources: list[dict[str, Any]]) -> list[str]:
+    """The fewest operations that add up to a saved answer, serialised."""
+    draft = Draft()
+    for part in parts:
+        draft.add(part["text"] if part["type"] == "text" else {"t": "part", "p": part})
+    if sources:
+        draft.add({"t": "sources", "s": sources})
+    return draft.operations
 
 
 class Draft:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -14,17 +16,21 @@ from chatapp.billing import admission
 from chatapp.billing.entitlements import Entitlement
 from chatapp.chat import turns
 from chatapp.chat.draft import Part
-from chatapp.chat.ending import ending_of
+from chatapp.chat.ending import Ending, ending_of
 from chatapp.chat.live import LiveAnswer
 from chatapp.chat.turns import Prompt
 from chatapp.clients.code import Chart, Figure
 from chatapp.db import now
+from chatapp.models import Message
 from chatapp.services import Services
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 0.5
 MAX_TURN_SECONDS = 600
+SAVE_PAUSES_SECONDS = (0.2, 1.0, 3.0)
+TOO_LONG = f"The answer took longer than {MAX_TURN_SECONDS // 60} minutes and was ended. What had arrived is kept."
+NOT_SAVED = "The answer could not be saved yet. Reload the page in a minute: what had arrived comes back."
 
 
 async def reply(prompt: Prompt, entitlement: Entitlement, services: Services, live: LiveAnswer) -> None:
@@ -40,7 +46,7 @@ async def reply(prompt: Prompt, entitlement: Entitlement, services: Services, li
     page = _Page(prompt, services, live)
     history_json, error = "", ""
     try:
-        async with asyncio.timeout(MAX_TURN_SECONDS):
+        async with asyncio.timeout(MAX_TURN_SECONDS) as limit:
             answering = research.answer(prompt.text, history_json=prompt.history_json, deps=deps)
             async with contextlib.aclosing(answering) as stream:
                 async for event in stream:
@@ -51,9 +57,13 @@ async def reply(prompt: Prompt, entitlement: Entitlement, services: Services, li
     except asyncio.CancelledError:
         status = "stopped" if live.stop_requested else "interrupted"
     except Exception as problem:
-        status, error = "failed", _text_of(problem)
+        status, error = "failed", TOO_LONG if limit.expired() else _text_of(problem)
     # From here on nothing may be cut short: a second cancel would lose what was paid for.
-    await asyncio.shield(_finish(prompt, entitlement, services, live, keeper, status, error, history_json))
+    finishing = asyncio.create_task(_finish(prompt, entitlement, services, live, keeper, status, error, history_json))
+    while not finishing.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([finishing])
+    finishing.result()
 
 
 async def _finish(prompt: Prompt, entitlement: Entitlement, services: Services, live: LiveAnswer,
@@ -62,11 +72,28 @@ async def _finish(prompt: Prompt, entitlement: Entitlement, services: Services, 
     with contextlib.suppress(asyncio.CancelledError):
         await keeper
     live.flush()
-    message = await asyncio.to_thread(turns.save, services.db, prompt.message_id, live.draft, status=status,
-                                      error=error, history_json=history_json)
+    save = partial(turns.save, services.db, prompt.message_id, live.draft, status=status, error=error,
+                   history_json=history_json)
+    try:
+        message = await _persistently(save)
+    except Exception:
+        live.end(asdict(Ending("failed", NOT_SAVED, "", "")))
+        raise  # the turn stays in the database, and is saved from its chunks when its lease has run out
     if status == "failed" and message.cost_nanousd == 0:
-        await asyncio.to_thread(admission.give_back, services.db, prompt.account_id, entitlement, now())
+        # Counted in the account that asked, which may have been merged into another since.
+        await asyncio.to_thread(admission.give_back, services.db, entitlement.account_id, entitlement, now())
     live.end(asdict(ending_of(message)))
+
+
+async def _persistently(save: Callable[[], Message]) -> Message:
+    """Save, and try again where the database fails: the answer is paid for. Raises what the last attempt raised."""
+    for pause in SAVE_PAUSES_SECONDS:
+        try:
+            return await asyncio.to_thread(save)
+        except Exception:
+            log.exception("An answer could not be saved; it is tried again in %s s.", pause)
+            await asyncio.sleep(pause)
+    return await asyncio.to_thread(save)
 
 
 async def _keep(prompt: Prompt, services: Services, live: LiveAnswer, writer: asyncio.Task[None] | None) -> None:
@@ -121,15 +148,12 @@ class _Page:
     async def _figure(self, figure: Figure) -> Part:
         if isinstance(figure, Chart):
             return {"chart": asdict(figure)}
-        figure_id = await asyncio.to_thread(turns.save_figure, self._services.db, self._prompt.account_id,
-                                            self._prompt.message_id, figure)
+        figure_id = await asyncio.to_thread(turns.save_figure, self._services.db, self._prompt.message_id, figure)
         return {"url": f"/api/figures/{figure_id}", "alt": figure.title or "Figure made by the code"}
 
 
 def _text_of(problem: Exception) -> str:
     """The person's text of a domain error; of anything else an id, under which the log has the rest."""
-    if isinstance(problem, TimeoutError):
-        return f"The answer took longer than {MAX_TURN_SECONDS // 60} minutes and was ended. What had arrived is kept."
     text = getattr(problem, "text", "")
     if text:
         return str(text)

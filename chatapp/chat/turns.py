@@ -26,7 +26,7 @@ from chatapp.chat.threads import ChatError, owned_thread, title_of, touch
 from chatapp.clients.code import Picture
 from chatapp.db import Database, now
 from chatapp.ids import AccountId, MessageId, ThreadId, new_id
-from chatapp.models import Chunk, Figure, Message, Thread, Turn
+from chatapp.models import Account, Chunk, Figure, Message, Thread, Turn
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ def begin(db: Database, account_id: AccountId, thread_id: object | None, text: s
     """
     try:
         with db.session() as session:
+            account_id = _home(session, account_id)
             thread = _thread(session, account_id, thread_id, text)
             earlier = _history(session, thread.id)
             asked = now()
@@ -78,14 +79,20 @@ def begin(db: Database, account_id: AccountId, thread_id: object | None, text: s
 
 
 def checkpoint(db: Database, message_id: MessageId, first_number: int, operations: Sequence[str]) -> bool:
-    """Renew the lease and store new operations. True if the turn was asked to stop, or is no longer ours."""
+    """Renew the lease and store new operations. True if the turn was asked to stop, or is no longer ours.
+
+    Storing from the same number again replaces what is there: the first attempt may have failed after its commit.
+    """
     with db.session() as session:
         renewed = session.exec(
             update(Turn).where(col(Turn.id) == message_id, col(Turn.runner) == RUNNER)
             .values(lease_until=now() + LEASE).returning(col(Turn.stop_requested))
         ).all()
         if renewed and operations:
-            session.add(Chunk(message_id=message_id, number=first_number, data=f"[{','.join(operations)}]"))
+            chunk = db.insert(Chunk).values(
+                message_id=message_id, number=first_number, data=f"[{','.join(operations)}]")
+            session.execute(chunk.on_conflict_do_update(
+                index_elements=["message_id", "number"], set_={"data": chunk.excluded.data}))
         return not renewed or bool(renewed[0][0])
 
 
@@ -100,7 +107,7 @@ def save(db: Database, message_id: MessageId, draft: Draft, *, status: str, erro
     """Save the answer whole with what it cost, and end the turn. Doing it again changes nothing."""
     total = ledger.turn_total(db, message_id)
     with db.session() as session:
-        message = session.get_one(Message, message_id)
+        thread, message = _locked(session, message_id)
         if message.status != "streaming":
             return message
         draft.close_open_parts()
@@ -109,19 +116,24 @@ def save(db: Database, message_id: MessageId, draft: Draft, *, status: str, erro
         message.history = history_json
         message.finished_at = now()
         session.add(message)
-        if (thread := session.get(Thread, message.thread_id)) is not None:
-            touch(session, thread)
-        session.exec(delete(Chunk).where(col(Chunk.message_id) == message_id))
+        touch(session, thread)
+        # The turn first: this waits for a checkpoint under way, whose chunk must be found here.
         session.exec(delete(Turn).where(col(Turn.id) == message_id))
+        session.exec(delete(Chunk).where(col(Chunk.message_id) == message_id))
         message.cost_nanousd, message.charge_nanousd = total.cost_nanousd, total.charge_nanousd
         message.exact = total.exact
         return message
 
 
-def save_figure(db: Database, account_id: AccountId, message_id: MessageId, figure: Picture) -> str:
-    """Store a picture that code made; returns its id."""
+def save_figure(db: Database, message_id: MessageId, figure: Picture) -> str:
+    """Store a picture that code made, for whoever owns the answer now; returns its id.
+
+    A visitor who signs in meanwhile takes the chat along, and this picture with it.
+    """
     with db.session() as session:
-        row = Figure(account_id=account_id, message_id=message_id, mime=figure.mime, data=figure.data)
+        owner = session.exec(select(Message.account_id).where(Message.id == message_id)).one()
+        home = _home(session, AccountId(owner))
+        row = Figure(account_id=home, message_id=message_id, mime=figure.mime, data=figure.data)
         session.add(row)
         return row.id
 
@@ -171,6 +183,22 @@ def _save_dead(db: Database, message_id: MessageId) -> None:
     for _, data in stored_operations(db, message_id, 0):
         draft.apply(json.loads(data))
     save(db, message_id, draft, status="interrupted", error="", history_json="")
+
+
+def _home(session: Session, account_id: AccountId) -> AccountId:
+    """The account itself, or the one that it was merged into since the session was looked up.
+
+    The row is locked: a merge that is under way is waited for, and one that follows finds what is added here.
+    """
+    account = session.exec(select(Account).where(Account.id == account_id).with_for_update(read=True)).one()
+    return AccountId(account.merged_into or account.id)
+
+
+def _locked(session: Session, message_id: MessageId) -> tuple[Thread, Message]:
+    """An answer and its thread, locked in the order in which a merge of accounts locks them."""
+    thread_id = session.exec(select(Message.thread_id).where(Message.id == message_id)).one()
+    thread = session.get_one(Thread, thread_id, with_for_update=True)
+    return thread, session.get_one(Message, message_id, with_for_update=True)
 
 
 def _thread(session: Session, account_id: AccountId, thread_id: object | None, text: str) -> Thread:
