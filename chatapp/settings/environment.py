@@ -1,8 +1,4 @@
-"""The settings: read once from the environment and `.env`, frozen, complete, and the only reader of either.
-
-Development needs no variable at all: a vendor without a key is emulated (`python -m emulators`). Production needs
-every key, and says in one message all that is missing or malformed and how to mend it.
-"""
+"""Reading the settings: from the environment and `.env`, once, with everything that is wrong said in one message."""
 
 from __future__ import annotations
 
@@ -10,12 +6,12 @@ import base64
 import binascii
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from enum import StrEnum
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+
+from chatapp.settings.model import AppMode, ModelPrice, Settings, Vendor
 
 EMULATOR_KEYS = {
     "supabase": "sb_publishable_emulated",
@@ -38,90 +34,6 @@ DEV_BACKEND_URL = "http://localhost:8000"
 
 class SettingsError(Exception):
     """Something in the environment is missing or malformed; the message lists all of it, with the remedy."""
-
-
-class AppMode(StrEnum):
-    """How the app is run: on a developer's laptop, or for customers."""
-
-    DEVELOPMENT = "development"
-    PRODUCTION = "production"
-
-
-@dataclass(frozen=True)
-class Vendor:
-    """One vendor's access.
-
-    Attributes:
-        key: the API key; never shown in a repr.
-        url: base address as the vendor's SDK takes it, without a trailing slash.
-        emulated: whether the address is our emulator's.
-    """
-
-    key: str = field(repr=False)
-    url: str
-    emulated: bool
-
-
-@dataclass(frozen=True)
-class ModelPrice:
-    """An operator's price for their own model endpoint, in US dollars per million tokens."""
-
-    input_usd_per_million: Decimal
-    output_usd_per_million: Decimal
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that differs between one installation and another. See `.env.example` for each variable.
-
-    Attributes:
-        public_url: the address that people open, without a trailing slash.
-        api_url: the address of the app's own HTTP routes and websocket; equal to `public_url` on one origin.
-        limits: whether quotas and spend limits are enforced.
-        trusted_proxies: how many reverse proxies stand in front and append to X-Forwarded-For.
-        daytona: None where code runs in the built-in sandbox.
-        model_price: None where the model's price comes from the price book.
-    """
-
-    mode: AppMode
-    public_url: str
-    api_url: str
-    database_url: str = field(repr=False)
-    secret_key: str = field(repr=False)
-    limits: bool
-    operator_emails: tuple[str, ...]
-    mail_from: str
-    supabase: Vendor
-    send_email_hook_secret: str = field(repr=False)
-    polar: Vendor
-    polar_webhook_secret: str = field(repr=False)
-    resend: Vendor
-    valyu: Vendor
-    daytona: Vendor | None
-    llm: Vendor
-    model: str
-    model_price: ModelPrice | None
-    valyu_signup_url: str
-    emulators_url: str
-    listen_port: int | None = None
-    trusted_proxies: int = 0
-
-    @property
-    def port(self) -> int:
-        """The port to listen on: PORT, or the one in `public_url` where it names one, or 3000."""
-        return self.listen_port or urlsplit(self.public_url).port or 3000
-
-    @property
-    def secure_cookies(self) -> bool:
-        """Whether cookies get `Secure` and the `__Host-` prefix: everywhere but on plain http://localhost."""
-        return self.api_url.startswith("https://")
-
-    @property
-    def emulated(self) -> tuple[str, ...]:
-        """The vendors that are emulated, by name."""
-        vendors = {"supabase": self.supabase, "polar": self.polar, "resend": self.resend, "valyu": self.valyu,
-                   "daytona": self.daytona, "llm": self.llm}
-        return tuple(name for name, vendor in vendors.items() if vendor is not None and vendor.emulated)
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
