@@ -19,9 +19,13 @@ from chatapp.ids import AccountId
 from chatapp.services import Services
 
 KEEP_ALIVE_SECONDS = 15.0
+EVENT_STREAM = "text/event-stream"
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def routes(services: Services, answers: Answers) -> list[Route]:
+def routes(
+    services: Services, answers: Answers, *, keep_alive_seconds: float = KEEP_ALIVE_SECONDS
+) -> list[Route]:
     """`GET /api/answers/{id}/stream` and `GET /api/figures/{id}`."""
 
     async def session_of(request: Request) -> Session | None:
@@ -39,9 +43,10 @@ def routes(services: Services, answers: Answers) -> list[Route]:
             await asyncio.to_thread(threads.owned_message, services.db, account_id, message_id)
         except NotFound as error:
             return _refusal(404, error.text)
-        items = answers.follow(account_id, message_id, after)
-        return StreamingResponse(_events(items), media_type="text/event-stream",
-                                 headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        if request.method == "HEAD":  # who asks for the headers alone need not wait for the answer's end
+            return Response(media_type=EVENT_STREAM, headers=STREAM_HEADERS)
+        events = _events(answers.follow(account_id, message_id, after), keep_alive_seconds)
+        return StreamingResponse(events, media_type=EVENT_STREAM, headers=STREAM_HEADERS)
 
     async def figure(request: Request) -> Response:
         """A picture, to its owner alone, and never as a page."""
@@ -63,12 +68,12 @@ def routes(services: Services, answers: Answers) -> list[Route]:
     ]
 
 
-async def _events(items: AsyncIterator[tuple[int, str]]) -> AsyncIterator[str]:
-    """Format the items; a comment every `KEEP_ALIVE_SECONDS` of silence keeps proxies from closing the connection."""
+async def _events(items: AsyncIterator[tuple[int, str]], keep_alive_seconds: float) -> AsyncIterator[str]:
+    """Format the items; a comment after so many seconds of silence keeps proxies from closing the connection."""
     pending = asyncio.ensure_future(anext(items))
     try:
         while True:
-            done, _ = await asyncio.wait((pending,), timeout=KEEP_ALIVE_SECONDS)
+            done, _ = await asyncio.wait((pending,), timeout=keep_alive_seconds)
             if not done:
                 yield ":\n\n"
                 continue
