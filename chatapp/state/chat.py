@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias, cast
 
 import reflex as rx
@@ -52,6 +52,16 @@ def view_of(message: Message) -> MessageView:
     return MessageView(message.id, "assistant", parts=message.parts, sources=message.sources,
                        status=cast(Status, message.status), error=message.error, price=ending.price,
                        price_note=ending.price_note, src=src)
+
+
+def _ended(message: Message) -> MessageView:
+    """A message whose stream this page has just read to its end.
+
+    A whole answer is not sent again: the component keeps what it streamed where it is given no parts. One that did not
+    come to its end may have been saved in another form than it was streamed.
+    """
+    view = view_of(message)
+    return replace(view, parts=[], sources=[]) if message.status == "done" else view
 
 
 class Latest(rx.State):
@@ -140,7 +150,7 @@ class Chat(rx.State):
                                               message_id)
         except ChatError:
             return
-        latest.messages = [view_of(message) if view.id == message.id else view for view in latest.messages]
+        latest.messages = [_ended(message) if view.id == message.id else view for view in latest.messages]
         await self._load_frame()
 
     @rx.event
