@@ -1,7 +1,7 @@
 """Filler of an exact length, for benchmarks: varied markdown that a page has to work for.
 
-Where it is `marked`, some words are replaced by `q` and the number of their token, such as `q0042`: whoever reads that
-word knows which token has arrived.
+Where it is `marked`, some words are replaced by the number of their token, such as `q0042z`: whoever reads that word
+knows which token has arrived.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from emulators.llm.tokens import split
 
 _DIRECTIVE = re.compile(r"\blorem (\d{1,6})( marked)?\b", re.I)
 _WORD_TOKEN = re.compile(r" [a-z]{5,6}")
+MARK = re.compile(r"q(\d{4})z")
 _MARK_EVERY = 8
 """In tokens: at most one mark in so many."""
-_MARKS_END = 100_000
+_MARKS_END = 10_000
 """A mark with a longer number would be two tokens."""
 _WORDS: list[str] = re.findall(
     r"\w+",
@@ -48,7 +49,7 @@ def _marked(pieces: list[str]) -> list[str]:
     marked, last = pieces.copy(), -_MARK_EVERY
     for at, (piece, following) in enumerate(pairwise(pieces[:_MARKS_END])):
         if at - last >= _MARK_EVERY and _WORD_TOKEN.fullmatch(piece) and not following[0].isalnum():
-            marked[at], last = f" q{at:04d}", at
+            marked[at], last = f" q{at:04d}z", at
     return marked
 
 
