@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
@@ -65,3 +65,28 @@ def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Pa
         ARTIFACTS.mkdir(exist_ok=True)
         tab.screenshot(path=ARTIFACTS / f"{request.node.name}.png")
         (ARTIFACTS / f"{request.node.name}.txt").write_text(f"{tab.url}\n" + "\n".join(said))
+
+
+@pytest.fixture
+def pace(app: RunningApp) -> Iterator[Callable[[int], None]]:
+    """Sets how many tokens per second the emulated model writes; the usual pace comes back afterwards."""
+
+    def change(tokens_per_second: int) -> None:
+        app.emulator("POST", "/llm/_emulator/pace", json={"tokens_per_second": tokens_per_second})
+
+    yield change
+    change(200)
+
+
+@pytest.fixture
+def fault(app: RunningApp) -> Iterator[Callable[[str, str], None]]:
+    """Switches a vendor's fault on; all are off afterwards."""
+    broken: list[str] = []
+
+    def switch_on(vendor: str, kind: str) -> None:
+        broken.append(vendor)
+        app.emulator("POST", "/_faults", json={"vendor": vendor, "kind": kind})
+
+    yield switch_on
+    for vendor in broken:
+        app.emulator("DELETE", "/_faults", params={"vendor": vendor})

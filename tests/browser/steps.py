@@ -69,6 +69,14 @@ def ask(page: Page, question: str) -> None:
     field.press("Enter")
 
 
+def begin_chat(page: Page, app: RunningApp, question: str) -> None:
+    """Ask on the start page and wait until the chat's own page shows the answer, begun or finished."""
+    page.goto(app.url)
+    ask(page, question)
+    page.wait_for_url(re.compile(r"/chat/[0-9a-f-]{36}/"))
+    expect(answers(page)).to_have_count(1)
+
+
 def wait_for_answer(page: Page) -> Locator:
     """The last answer, once it has ended."""
     expect(page.get_by_role("button", name="Ask")).to_be_visible(timeout=60_000)
