@@ -75,24 +75,19 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the schema to the newest revision. Safe to call from several processes at once."""
-        from alembic import command
         from alembic.config import Config
+
+        from alembic import command
 
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent.parent / "alembic"))
-        with self.engine.connect() as connection:
+        # One transaction from the lock to the commit: behind a transaction pooler the next one may run in another
+        # session, where a session's lock would be neither held nor released. SQLite's BEGIN IMMEDIATE is lock enough.
+        with self.engine.begin() as connection:
             if not self.is_sqlite:
-                connection.exec_driver_sql(f"SELECT pg_advisory_lock({MIGRATION_LOCK})")
-                connection.commit()
-            try:
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
-                connection.commit()
-            finally:
-                if not self.is_sqlite:
-                    connection.rollback()
-                    connection.exec_driver_sql(f"SELECT pg_advisory_unlock({MIGRATION_LOCK})")
-                    connection.commit()
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
 
     def close(self) -> None:
         """Close all connections."""
