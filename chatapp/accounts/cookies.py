@@ -9,23 +9,21 @@ from chatapp.settings import Settings
 SESSION = "session"
 RECOVERY = "recovery"
 FORM_EMAIL = "form_email"
-"""The address that somebody typed, for ten minutes, so that the next page can fill it in or name it. Pages may read it
-by script; it is never in a URL, which would end in histories and logs."""
+"""The address that somebody typed, for ten minutes, so that the next page can fill it in or name it. The
+State reads it from the websocket's header; it is never in a URL, which would end in histories and logs."""
 
 
 @dataclass(frozen=True)
 class Cookie:
-    """A cookie to set; an empty value deletes it.
+    """A cookie to set; an empty value deletes it. No script in the browser can read it.
 
     Attributes:
         max_age_seconds: how long the browser keeps it.
-        http_only: whether scripts are kept from it.
     """
 
     name: str
     value: str
     max_age_seconds: int
-    http_only: bool = True
 
 
 def full_name(settings: Settings, name: str) -> str:

@@ -202,7 +202,7 @@ class _Auth:
         return self._redirect(page, {**(query or {}), "error": error.code, **_next(next_path)}, *set_cookies)
 
     def _form_email(self, email: str) -> Cookie:
-        return Cookie(cookies.FORM_EMAIL, quote(email.strip()[:254], safe=""), FORM_EMAIL_SECONDS, http_only=False)
+        return Cookie(cookies.FORM_EMAIL, quote(email.strip()[:254], safe=""), FORM_EMAIL_SECONDS)
 
     def _redirect(self, path: str, query: dict[str, str], *set_cookies: Cookie) -> RedirectResponse:
         separator = "&" if "?" in path else "?"
@@ -216,7 +216,7 @@ class _Auth:
         response.set_cookie(
             cookies.full_name(self._settings, cookie.name), cookie.value,
             max_age=cookie.max_age_seconds if cookie.value else 0, path="/", secure=self._settings.secure_cookies,
-            httponly=cookie.http_only, samesite="lax",
+            httponly=True, samesite="lax",
         )
 
 

@@ -6,6 +6,7 @@ So a mail is only queued here. A repetition carries the same `metadata.uuid` and
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -24,6 +25,8 @@ from chatapp.mail.layout import Mail
 from chatapp.models import Profile
 from chatapp.routes.guard import Refusal, read_body, safe_next
 from chatapp.settings import Settings
+
+log = logging.getLogger(__name__)
 
 BODY_LIMIT_BYTES = 256 * 1024
 """Supabase sends up to 200 kB: a user's own metadata is in it."""
@@ -102,6 +105,9 @@ async def _verified(request: Request, settings: Settings) -> _Payload:
     except Refusal as refusal:
         raise HookError(refusal.status, refusal.text) from refusal
     if not is_signed(body, dict(request.headers), settings.send_email_hook_secret):
+        # Without a word of the body: whoever sends a forged call chooses what is in it.
+        log.warning("The Send Email Hook refused a call of %d bytes: its signature is missing, wrong or too old. "
+                    "If no mail goes out, SEND_EMAIL_HOOK_SECRET is not the one at Supabase.", len(body))
         raise HookError(401, "The signature is missing, wrong or too old.")
     try:
         return _Payload.model_validate_json(body)

@@ -269,6 +269,7 @@ async def test_an_unconfirmed_person_is_sent_to_their_mail(sqlite_stage: Stage) 
     answer = await browser.sign_in("a@example.com")
     assert (path(answer), query(answer)) == ("/check-mail/", {"error": "email_not_confirmed"})
     assert browser.http.cookies[cookies.FORM_EMAIL] == "a%40example.com"
+    assert all("HttpOnly" in cookie for cookie in answer.headers.get_list("set-cookie"))
 
 
 async def test_signing_out_everywhere_ends_all_sessions_of_this_person_only(stage: Stage) -> None:

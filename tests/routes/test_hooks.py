@@ -112,6 +112,16 @@ async def test_a_forged_call_queues_nothing(sqlite_db: Database, headers: dict[s
     assert hook.queued() == []
 
 
+async def test_a_refused_signature_is_logged_without_the_body(
+    sqlite_db: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    hook = Hook(sqlite_db)
+    await hook.call(b"anything a stranger sends", **{"webhook-signature": "nonsense"})
+    assert "refused a call of 25 bytes" in caplog.text
+    assert "SEND_EMAIL_HOOK_SECRET" in caplog.text
+    assert "stranger" not in caplog.text
+
+
 @pytest.mark.parametrize("at", [-301, 302])
 async def test_an_old_or_early_call_is_refused(sqlite_db: Database, at: float) -> None:
     hook = Hook(sqlite_db)
