@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from chatapp.settings import AppMode, SettingsError, load
+from chatapp.settings import SettingsError, load
 
 
 def main() -> int:
@@ -24,9 +24,7 @@ def main() -> int:
         print(f"  Emulated, for want of keys: {', '.join(settings.emulated)}.\n"
               f"  Their console, with the mail inbox: {settings.emulators_url}\n"
               "  The first start builds the pages, which takes about a minute.\n", flush=True)
-    # An address, not a name: the server binds to nothing else.
-    host = "127.0.0.1" if settings.mode is AppMode.DEVELOPMENT else "0.0.0.0"  # noqa: S104 - behind a proxy
-    reflex = ["reflex", "run", "--env", "prod", "--backend-host", host, "--loglevel", "warning"]
+    reflex = ["reflex", "run", "--env", "prod", "--backend-host", settings.listen_host, "--loglevel", "warning"]
     return os.execv(sys.executable, [sys.executable, "-m", *reflex])  # noqa: S606 - no shell, our own interpreter
 
 

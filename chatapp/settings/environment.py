@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal, InvalidOperation
-from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
+from chatapp.settings import addresses, secrets
 from chatapp.settings.model import AppMode, ModelPrice, Settings, Vendor
 
 EMULATOR_KEYS = {
@@ -36,8 +37,12 @@ class SettingsError(Exception):
     """Something in the environment is missing or malformed; the message lists all of it, with the remedy."""
 
 
-def load(environment: Mapping[str, str] | None = None) -> Settings:
+def load(environment: Mapping[str, str] | None = None, *, tolerate: Collection[str] = ()) -> Settings:
     """Read the settings from the environment over `.env`, or from the mapping given.
+
+    Args:
+        environment: instead of the process's own and `.env`.
+        tolerate: variables that may be missing or malformed, for a command that has no use for them.
 
     Raises:
         SettingsError: with every missing or malformed variable at once.
@@ -45,14 +50,15 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     if environment is None:
         file = {key: value for key, value in dotenv_values(".env").items() if value is not None}
         environment = {**file, **os.environ}
-    return _Reader(environment).settings()
+    return _Reader(environment, tolerate).settings()
 
 
 class _Reader:
     """Reads variables and collects what is wrong with them."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], tolerate: Collection[str]) -> None:
         self._environment = environment
+        self._tolerate = tolerate
         self._problems: list[str] = []
         mode = self._get("APP_MODE", "development")
         if mode not in ("development", "production"):
@@ -70,7 +76,6 @@ class _Reader:
             database_url=self._database_url(),
             secret_key=self._secret_key(),
             limits=self._flag("LIMITS", default=self._production),
-            operator_emails=tuple(e.strip() for e in self._get("OPERATOR_EMAILS", "").split(",") if e.strip()),
             mail_from=self._mail_from(),
             supabase=self._vendor("supabase", "SUPABASE_KEY", "SUPABASE_URL", None,
                                   "Supabase dashboard → Settings → API keys → publishable key, and the project's URL"),
@@ -89,6 +94,7 @@ class _Reader:
             model_price=self._model_price(),
             valyu_signup_url=self._url("VALYU_SIGNUP_URL", "https://platform.valyu.ai"),
             emulators_url=self._emulators_url,
+            listen_host=self._host(),
             listen_port=self._port(),
             trusted_proxies=self._proxies(),
         )
@@ -108,14 +114,28 @@ class _Reader:
         return (self._environment.get(name) or "").strip() or default
 
     def _problem(self, name: str, what: str) -> None:
-        self._problems.append(f"{name} {what}.")
+        if name not in self._tolerate:
+            self._problems.append(f"{name} {what}.")
 
     def _url(self, name: str, default: str) -> str:
         value = self._get(name, default).rstrip("/")
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname or " " in value:
+        if addresses.parse(value) is None:
             self._problem(name, f"is {value!r}; write an address such as https://example.com")
         return value
+
+    def _origin(self, name: str, default: str) -> str:
+        """An address without anything behind the port; empty where it is wrong."""
+        value = self._url(name, default)
+        parts = addresses.parse(value)
+        if parts is None:
+            return ""
+        origin = addresses.origin(parts)
+        if origin is None:
+            self._problem(name, f"is {value!r}; write the origin only: no path, query or user")
+            return ""
+        if self._production and parts.scheme != "https":
+            self._problem(name, "must begin with https:// in production, or sessions could be stolen")
+        return origin
 
     def _flag(self, name: str, *, default: bool) -> bool:
         value = self._get(name, "on" if default else "off").lower()
@@ -123,8 +143,18 @@ class _Reader:
             self._problem(name, f"is {value!r}; write on or off")
         return value == "on"
 
+    def _host(self) -> str:
+        value = self._get("LISTEN_HOST", "127.0.0.1")
+        try:
+            ipaddress.ip_address(value)
+        except ValueError:
+            self._problem("LISTEN_HOST", f"is {value!r}; write an IP address: 127.0.0.1, or 0.0.0.0 in a container")
+        return value
+
     def _port(self) -> int | None:
-        value = self._get("PORT", "")
+        # An origin does not show http's own port, so it is asked for here.
+        own = addresses.parse(self._get("PUBLIC_URL", ""))
+        value = self._get("PORT", "80" if own is not None and (own.scheme, own.port) == ("http", 80) else "")
         if value and not (value.isascii() and value.isdigit() and 0 < int(value) < 65536):
             self._problem("PORT", f"is {value!r}; write a number from 1 to 65535, or leave it out")
             return None
@@ -138,17 +168,11 @@ class _Reader:
         return int(value)
 
     def _public_url(self) -> str:
-        url = self._url("PUBLIC_URL", "" if self._production else "http://localhost:3000")
-        if self._production and url and not url.startswith("https://"):
-            self._problem("PUBLIC_URL", "must begin with https:// in production, or sessions could be stolen")
-        return url
+        return self._origin("PUBLIC_URL", "" if self._production else "http://localhost:3000")
 
     def _api_url(self, public_url: str) -> str:
         split = self._environment.get("REFLEX_ENV_MODE") == "dev" and not self._production
-        url = self._url("API_URL", DEV_BACKEND_URL if split else public_url or "https://unset.invalid")
-        if self._production and not url.startswith("https://"):
-            self._problem("API_URL", "must begin with https:// in production")
-        return url
+        return self._origin("API_URL", DEV_BACKEND_URL if split else public_url or "https://unset.invalid")
 
     def _database_url(self) -> str:
         url = self._get("DATABASE_URL", "sqlite:///.data/chatapp.db")
@@ -193,8 +217,18 @@ class _Reader:
     def _refuse_emulator(self, key: str, key_name: str, url: str, url_name: str, *, loopback_allowed: bool) -> None:
         if key in EMULATOR_KEYS.values():
             self._problem(key_name, "is an emulator's key, which production never accepts")
-        local = urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
-        if (local and not loopback_allowed) or url.startswith(self._emulators_url):
+        parts, emulators = addresses.parse(url), addresses.parse(self._emulators_url)
+        if parts is None:
+            return  # said already
+        emulated = emulators is not None and addresses.same_server(parts, emulators)
+        if loopback_allowed:
+            # An operator's own model may be on this machine, even beside something else at the emulators' port.
+            refused = emulated and parts.path.lstrip("/").startswith("llm")
+        else:
+            refused = emulated or addresses.is_local(parts.hostname or "")
+            if parts.scheme != "https":
+                self._problem(url_name, f"is {url}; it must begin with https:// in production")
+        if refused:
             self._problem(url_name, f"is {url}, an address of this machine; production never accepts an emulator")
 
     def _polar(self) -> Vendor:
@@ -212,22 +246,29 @@ class _Reader:
                             "Daytona dashboard → API keys")
 
     def _hook_secret(self) -> str:
-        return self._secret("SEND_EMAIL_HOOK_SECRET", "v1,whsec_", EMULATED_SEND_EMAIL_HOOK_SECRET, "SUPABASE_KEY",
-                            "Supabase dashboard → Authentication → Hooks → Send Email, pointed at "
-                            "API_URL/api/hooks/send-email")
+        name = "SEND_EMAIL_HOOK_SECRET"
+        value = self._secret(name, EMULATED_SEND_EMAIL_HOOK_SECRET, "SUPABASE_KEY",
+                             "Supabase dashboard → Authentication → Hooks → Send Email, pointed at "
+                             "API_URL/api/hooks/send-email")
+        if value and not all(secrets.is_hook_secret(part) for part in secrets.parts(value)):
+            self._problem(name, "is malformed: it is v1,whsec_ and base64; several are joined by |")
+        return value
 
     def _webhook_secret(self) -> str:
-        return self._secret("POLAR_WEBHOOK_SECRET", "whsec_", EMULATED_POLAR_WEBHOOK_SECRET, "POLAR_TOKEN",
-                            "Polar dashboard → Settings → Webhooks, an endpoint at API_URL/api/webhooks/polar")
+        name = "POLAR_WEBHOOK_SECRET"
+        value = self._secret(name, EMULATED_POLAR_WEBHOOK_SECRET, "POLAR_TOKEN",
+                             "Polar dashboard → Settings → Webhooks, an endpoint at API_URL/api/webhooks/polar")
+        # Its form is not checked further: Polar signs with the bytes of any text that it calls the secret.
+        if any(c.isspace() for c in value):
+            self._problem(name, "is malformed: there is a space in it")
+        return value
 
-    def _secret(self, name: str, prefix: str, emulated: str, key_name: str, where: str) -> str:
+    def _secret(self, name: str, emulated: str, key_name: str, where: str) -> str:
         keyless = not self._production and not self._get(key_name, "")
         value = self._get(name, emulated if keyless else "")
         if not value:
             self._problem(name, f"is missing: {where}")
-        elif prefix not in value and name != "POLAR_WEBHOOK_SECRET":
-            self._problem(name, f"is malformed: it contains {prefix}")
-        elif self._production and value == emulated:
+        elif self._production and any(secrets.same(part, emulated) for part in secrets.parts(value)):
             self._problem(name, "is the emulator's, which production never accepts")
         return value
 
@@ -236,6 +277,8 @@ class _Reader:
         model = self._get("MODEL", EMULATED_MODEL if keyless and not self._production else "")
         if not model:
             self._problem("MODEL", "is missing: the name of the model at your endpoint")
+        elif model == EMULATED_MODEL and self._production:
+            self._problem("MODEL", f"is {EMULATED_MODEL}, the emulator's, which production never accepts")
         return model
 
     def _model_price(self) -> ModelPrice | None:

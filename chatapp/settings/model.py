@@ -46,6 +46,7 @@ class Settings:
         public_url: the address that people open, without a trailing slash.
         api_url: the address of the app's own HTTP routes and websocket; equal to `public_url` on one origin.
         limits: whether quotas and spend limits are enforced.
+        listen_host: the IP address to listen on.
         trusted_proxies: how many reverse proxies stand in front and append to X-Forwarded-For.
         daytona: None where code runs in the built-in sandbox.
         model_price: None where the model's price comes from the price book.
@@ -57,7 +58,6 @@ class Settings:
     database_url: str = field(repr=False)
     secret_key: str = field(repr=False)
     limits: bool
-    operator_emails: tuple[str, ...]
     mail_from: str
     supabase: Vendor
     send_email_hook_secret: str = field(repr=False)
@@ -71,6 +71,7 @@ class Settings:
     model_price: ModelPrice | None
     valyu_signup_url: str
     emulators_url: str
+    listen_host: str = "127.0.0.1"
     listen_port: int | None = None
     trusted_proxies: int = 0
 
