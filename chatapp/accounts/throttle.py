@@ -41,7 +41,7 @@ RULES = {
     "recover": Rule(30, 5, 60 * 60),
     "confirm": Rule(60, None, 15 * 60),
     "new-password": Rule(60, None, 15 * 60),
-    "visitor": Rule(120, None, 60 * 60),
+    "visitor": Rule(30, None, 60 * 60),
 }
 
 

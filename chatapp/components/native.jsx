@@ -63,10 +63,14 @@ export function AskForm({ connected, native, action, onAsk, children }) {
     if (matchMedia("(pointer: fine)").matches) form.current.querySelector("textarea").focus();
   };
   useEffect(focus, [pathname]);
+  const sent = useRef(0);
   const submit = (event) => {
-    if (!connected && native) return;
+    // A second Enter while the first is under way is no second question.
+    const again = Date.now() - sent.current < 400;
+    sent.current = Date.now();
+    if (!connected && native && !again) return;
     event.preventDefault();
-    if (connected) onAsk(Object.fromEntries(new FormData(event.currentTarget)));
+    if (connected && !again) onAsk(Object.fromEntries(new FormData(event.currentTarget)));
   };
   // The button that was pressed, to ask or to stop, gives way to the other one, and must not take the focus with it.
   const pressed = ({ target }) => target.closest("button") && focus();

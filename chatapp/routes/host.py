@@ -1,7 +1,7 @@
-"""One address for people: whoever opens another name of this server is sent to the right one.
+"""One address for a developer: whoever opens another name of this machine is sent to the right one.
 
-Under another name (`127.0.0.1` for `localhost`, an IP address, a forgotten domain) the page would load and then fail:
-cookies and the websocket belong to the addresses in the settings alone.
+Under another name (`127.0.0.1` for `localhost`) the page would load and then fail: cookies and the websocket belong to
+the addresses in the settings alone. Behind a proxy the Host header says nothing, so only loopback names count.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chatapp.settings import Settings
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
 
 class OwnHost:
-    """ASGI middleware that redirects a browser's navigation under a foreign host; all else passes untouched."""
+    """ASGI middleware that redirects a browser's navigation under another loopback name; all else passes untouched."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self._public_url = settings.public_url
         self._own = {urlsplit(url).netloc.lower() for url in (settings.public_url, settings.api_url)}
+        self._local = urlsplit(settings.public_url).hostname in LOOPBACK
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 307 to the same path at the public address, or hand on."""
@@ -35,4 +38,5 @@ class OwnHost:
     def _is_foreign_navigation(self, scope: Scope) -> bool:
         headers = Headers(scope=scope)
         navigates = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
-        return navigates and headers.get("host", "").lower() not in self._own
+        host = headers.get("host", "").lower()
+        return self._local and navigates and host not in self._own and urlsplit(f"//{host}").hostname in LOOPBACK

@@ -80,8 +80,9 @@ async def test_at_the_visitors_limit_the_start_page_is_shown_with_the_reason(mak
     room = make_sqlite_room(saying("Yes."))
     [limit] = [quota.limit for quota in VISITOR.quotas]
     async with browser(room) as visitor:
-        for _ in range(limit):
-            assert "/chat/" in (await visitor.post("/api/chat/start", data={"question": "Is it?"})).headers["location"]
+        for number in range(limit):
+            question = {"question": f"Is it {number}?"}
+            assert "/chat/" in (await visitor.post("/api/chat/start", data=question)).headers["location"]
         answer = await visitor.post("/api/chat/start", data={"question": "One more?"})
     assert (answer.status_code, answer.headers["location"]) == (303, f"{room.services.settings.public_url}/?limit=1")
     assert len(room.rows(Thread)) == limit

@@ -15,8 +15,8 @@ async def _page(_: Request) -> Response:
     return PlainTextResponse("here")
 
 
-async def _get(host: str, **headers: str) -> httpx.Response:
-    app = OwnHost(Starlette(routes=[Route("/chat/{id}/", _page)]), load({"PUBLIC_URL": "http://localhost:3000"}))
+async def _get(host: str, public_url: str = "http://localhost:3000", **headers: str) -> httpx.Response:
+    app = OwnHost(Starlette(routes=[Route("/chat/{id}/", _page)]), load({"PUBLIC_URL": public_url}))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{host}") as client:
         return await client.get("/chat/1/", params={"a": "b c"},
                                 headers={name.replace("_", "-"): value for name, value in headers.items()})
@@ -31,3 +31,8 @@ async def test_a_person_under_another_name_of_the_server_is_sent_to_the_right_on
 @pytest.mark.parametrize(("host", "mode"), [("localhost:3000", "navigate"), ("10.0.0.1", "cors"), ("10.0.0.1", "")])
 async def test_the_right_name_and_whatever_is_no_navigation_pass(host: str, mode: str) -> None:
     assert (await _get(host, sec_fetch_mode=mode)).text == "here"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:3000", "localhost:3000", "app:3000", "chat.example.com:3000"])
+async def test_behind_a_proxy_that_changes_the_host_nothing_is_redirected(host: str) -> None:
+    assert (await _get(host, "https://chat.example.com", sec_fetch_mode="navigate")).text == "here"
