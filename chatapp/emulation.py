@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
 
 from chatapp.settings import Settings
-
-log = logging.getLogger(__name__)
 
 START_SECONDS = 20.0
 
@@ -34,7 +32,7 @@ async def emulators(settings: Settings) -> AsyncIterator[None]:
              "PUBLIC_URL": settings.public_url},
     )
     try:
-        await _wait(settings)
+        await _wait(settings, process)
         yield
     finally:
         if process.returncode is None:
@@ -42,12 +40,17 @@ async def emulators(settings: Settings) -> AsyncIterator[None]:
             await process.wait()
 
 
-async def _wait(settings: Settings) -> None:
+async def _wait(settings: Settings, process: Process) -> None:
     deadline = asyncio.get_running_loop().time() + START_SECONDS
     while not await _answering(settings):
+        # Asked once more after the end: it may have given way to the process that another worker started.
+        if process.returncode is not None and not await _answering(settings):
+            raise RuntimeError(f"The emulators ended with code {process.returncode} before they answered at "
+                               f"{settings.emulators_url}; what they said is above. Most likely another program uses "
+                               "that port: set EMULATORS_URL to a free one.")
         if asyncio.get_running_loop().time() > deadline:
-            raise RuntimeError(f"The emulators do not answer at {settings.emulators_url}. "
-                               "Is another program using that port? Set EMULATORS_URL to a free one.")
+            raise RuntimeError(f"The emulators do not answer at {settings.emulators_url} within {START_SECONDS:.0f} "
+                               "seconds. Is the machine very busy? Start them alone with: python -m emulators")
         await asyncio.sleep(0.1)
 
 
