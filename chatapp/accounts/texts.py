@@ -25,6 +25,7 @@ TEXTS: dict[str, str] = {
     # good news
     "confirm_other_address": "Thank you. Now open the link in the mail to your other address, too.",
     "password_changed": "Your new password is set. You were signed out everywhere else.",
+    "mail_again": "If the address is right and still to be confirmed, the mail is on its way again.",
     "signed_out": "You are signed out.",
     # our bad moments
     "throttled": "That was too often. Please wait {wait}, then try again.",

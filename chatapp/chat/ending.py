@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 
-from chatapp.billing.catalog import PLANS
+from chatapp.billing.catalog import PLANS, VISITOR
 from chatapp.billing.money import NANO_PER_USD, format_usd, price
 from chatapp.models import Message
 
@@ -36,7 +36,7 @@ def ending_of(message: Message) -> Ending:
     notes = [] if message.exact else ["estimate"]
     shown = message.charge_nanousd
     if plan is not None and not plan.billable:
-        notes.insert(0, f"included in {plan.name}")
+        notes.insert(0, "free for visitors" if plan is VISITOR else f"included in {plan.name}")
         worth = price(Decimal(message.cost_nanousd) / NANO_PER_USD, markup=plan.markup, billable=True)
         shown = worth.charge_nanousd
     return Ending(message.status, message.error, format_usd(shown), ", ".join(notes))

@@ -120,7 +120,7 @@ class _Auth:
             await self._evenly(work)
         except AccountError as error:
             return self._refused(CHECK_MAIL, error, form, next_path, {"for": "signup"})
-        return self._check_mail("signup", form, next_path)
+        return self._check_mail("signup", form, next_path, {"notice": "mail_again"})
 
     async def recover(self, request: Request) -> Response:
         """Fields: email."""
@@ -189,8 +189,10 @@ class _Auth:
         gone = (self._form_email(""), Cookie(cookies.RECOVERY, "", 0))
         return self._redirect(next_path, query or {}, sessions.cookie(done.token), *gone)
 
-    def _check_mail(self, purpose: str, form: Form, next_path: str) -> RedirectResponse:
-        query = {"for": purpose, **_next(next_path)}
+    def _check_mail(
+        self, purpose: str, form: Form, next_path: str, more: dict[str, str] | None = None
+    ) -> RedirectResponse:
+        query = {"for": purpose, **(more or {}), **_next(next_path)}
         return self._redirect(CHECK_MAIL, query, self._form_email(form.get("email", "")))
 
     def _refused(

@@ -69,7 +69,7 @@ def message(plan: str, **fields: Any) -> Message:
 @pytest.mark.parametrize(("plan", "cost", "charge", "price", "note"), [
     ("pay_per_use", 1_000_000_000, 1_200_000_000, "$1.20", ""),
     ("free", 1_000_000_000, 0, "$1.00", "included in Free"),
-    ("visitor", 1_000_000_000, 0, "$1.00", "included in Visitor"),
+    ("visitor", 1_000_000_000, 0, "$1.00", "free for visitors"),
     ("unlimited", 1_000_000_000, 0, "$1.00", "included in Unlimited"),
     ("a plan that was given up", 5_000_000_000, 6_000_000_000, "$6.00", ""),
     ("pay_per_use", 0, 0, "", ""),
