@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 
 from chatapp.billing import admission, holds
-from chatapp.chat import threads, turns
+from chatapp.chat import chunks, threads, turns
 from chatapp.chat.draft import operations_of
 from chatapp.chat.ending import ending_of
 from chatapp.chat.live import LiveAnswer
@@ -64,28 +64,36 @@ class Answers:
             async for item in live.follow(after):
                 yield item
             return
-        number = after
-        while message.status == "streaming":
-            stored = await asyncio.to_thread(
-                turns.stored_operations, self._services.db, MessageId(message.id), number)
-            for item in stored:
-                yield item
-            number = stored[-1][0] if stored else number
+        number, key = max(after, 0), MessageId(message.id)
+        while True:
+            running = message.status == "streaming"
+            for number, data in await asyncio.to_thread(chunks.stored, self._services.db, key, number):  # noqa: B020 - a list
+                yield number, data
+            if not running:
+                break
             await asyncio.sleep(POLL_SECONDS)
             try:
-                message = await asyncio.to_thread(threads.owned_message, self._services.db, account_id, message_id)
+                message = await asyncio.to_thread(threads.owned_message, self._services.db, account_id, key)
             except threads.NotFound:  # a visitor signed in and took the chat along: their new session may ask again
                 return
-        if number <= 0:  # a reader who has nothing yet gets all of it
+        if number == 0:  # nothing is left of how it was written, and this reader has nothing yet
             for number, data in enumerate(operations_of(message.parts, message.sources), start=1):
                 yield number, data
-        yield max(number, 0) + 1, ending_of(message).as_operation()
+        yield number + 1, ending_of(message).as_operation()
+
+    def remembers(self, message_id: str) -> bool:
+        """Whether this process writes the answer, or wrote it a moment ago.
+
+        As long as it does, every reader anywhere has been given the whole answer, or still can be.
+        """
+        return MessageId(message_id) in self._live
 
     async def recover(self) -> int:
         """Settle the holds and save the answers of processes that died. Returns how many answers were saved."""
         alive = {key for key, live in self._live.items() if live.task is not None and not live.task.done()}
         recovered = await asyncio.to_thread(turns.recover, self._services.db, alive)
         await asyncio.to_thread(holds.sweep, self._services.db, now())
+        await asyncio.to_thread(chunks.sweep, self._services.db)
         if recovered:
             self._tell()
         return len(recovered)
@@ -105,8 +113,10 @@ class Answers:
             prompt = await asyncio.to_thread(
                 turns.begin, services.db, account_id, thread_id, question,
                 model=services.settings.model, plan=entitlement.plan.key)
-        except Exception:
+        except Exception as problem:
             await asyncio.to_thread(admission.give_back, services.db, account_id, entitlement, now())
+            if isinstance(problem, turns.AlreadyAsked):
+                return problem.prompt
             raise
         live = self._live[prompt.message_id] = LiveAnswer()
         live.task = asyncio.create_task(reply(prompt, entitlement, services, live), name=f"answer {prompt.message_id}")

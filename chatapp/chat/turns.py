@@ -21,16 +21,21 @@ from sqlmodel import Session, col, select
 
 from chatapp.agent import history
 from chatapp.billing import holds, ledger
+from chatapp.chat import chunks
 from chatapp.chat.draft import Draft
 from chatapp.chat.threads import ChatError, owned_thread, title_of, touch
 from chatapp.clients.code import Picture
 from chatapp.db import Database, now
 from chatapp.ids import AccountId, MessageId, ThreadId, new_id
-from chatapp.models import Account, Chunk, Figure, Message, Thread, Turn
+from chatapp.models import Account, Figure, Message, Thread, Turn
 
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=20)
+MAX_RUNNING = 5
+"""Answers of one account at the same time: more than a person reads, and a bound on what a script can start."""
+SAME_QUESTION = timedelta(seconds=5)
+"""Within this time the same question for a new chat is taken for a double click."""
 RUNNER = f"{socket.gethostname()[:40]}:{os.getpid()}"
 RECOVERER = f"recover:{RUNNER}"[:64]
 """Whoever saves a dead turn; never the runner, so that a runner that only seemed dead finds the turn taken."""
@@ -53,16 +58,26 @@ class Prompt:
     history_json: str
 
 
+class AlreadyAsked(Exception):
+    """The same question began a new chat a moment ago: a second Enter, or a second click. `prompt` is that one."""
+
+    def __init__(self, prompt: Prompt) -> None:
+        super().__init__(prompt.thread_id)
+        self.prompt = prompt
+
+
 def begin(db: Database, account_id: AccountId, thread_id: object | None, text: str, *, model: str, plan: str) -> Prompt:
     """Store the question and an empty answer; a new thread when `thread_id` is None.
 
     Raises:
         NotFound: the thread is not this account's.
-        ChatError: an answer is still being written in this thread.
+        ChatError: an answer is still being written in this thread, or too many of the account's are.
+        AlreadyAsked: this is a repetition of what has just begun.
     """
     try:
         with db.session() as session:
             account_id = _home(session, account_id)
+            _room(session, account_id, text if thread_id is None else None)
             thread = _thread(session, account_id, thread_id, text)
             earlier = _history(session, thread.id)
             asked = now()
@@ -79,20 +94,14 @@ def begin(db: Database, account_id: AccountId, thread_id: object | None, text: s
 
 
 def checkpoint(db: Database, message_id: MessageId, first_number: int, operations: Sequence[str]) -> bool:
-    """Renew the lease and store new operations. True if the turn was asked to stop, or is no longer ours.
-
-    Storing from the same number again replaces what is there: the first attempt may have failed after its commit.
-    """
+    """Renew the lease and store new operations. True if the turn was asked to stop, or is no longer ours."""
     with db.session() as session:
         renewed = session.exec(
             update(Turn).where(col(Turn.id) == message_id, col(Turn.runner) == RUNNER)
             .values(lease_until=now() + LEASE).returning(col(Turn.stop_requested))
         ).all()
         if renewed and operations:
-            chunk = db.insert(Chunk).values(
-                message_id=message_id, number=first_number, data=f"[{','.join(operations)}]")
-            session.execute(chunk.on_conflict_do_update(
-                index_elements=["message_id", "number"], set_={"data": chunk.excluded.data}))
+            chunks.store(session, db, message_id, first_number, operations)
         return not renewed or bool(renewed[0][0])
 
 
@@ -119,7 +128,7 @@ def save(db: Database, message_id: MessageId, draft: Draft, *, status: str, erro
         touch(session, thread)
         # The turn first: this waits for a checkpoint under way, whose chunk must be found here.
         session.exec(delete(Turn).where(col(Turn.id) == message_id))
-        session.exec(delete(Chunk).where(col(Chunk.message_id) == message_id))
+        chunks.store_rest(session, db, message_id, draft.operations)
         message.cost_nanousd, message.charge_nanousd = total.cost_nanousd, total.charge_nanousd
         message.exact = total.exact
         return message
@@ -136,15 +145,6 @@ def save_figure(db: Database, message_id: MessageId, figure: Picture) -> str:
         row = Figure(account_id=home, message_id=message_id, mime=figure.mime, data=figure.data)
         session.add(row)
         return row.id
-
-
-def stored_operations(db: Database, message_id: MessageId, after: int) -> list[tuple[int, str]]:
-    """The stored operations with a number above `after`, as (number, JSON)."""
-    with db.reading() as session:
-        rows = session.exec(select(Chunk).where(Chunk.message_id == message_id).order_by(col(Chunk.number))).all()
-    numbered = ((row.number + place, json.dumps(operation, ensure_ascii=False, separators=(",", ":")))
-                for row in rows for place, operation in enumerate(json.loads(row.data)))
-    return [(number, data) for number, data in numbered if number > after]
 
 
 def recover(db: Database, alive: Collection[MessageId] = ()) -> list[MessageId]:
@@ -180,7 +180,7 @@ def _take_over(db: Database, message_id: MessageId) -> bool:
 def _save_dead(db: Database, message_id: MessageId) -> None:
     holds.sweep_turn(db, message_id, now())
     draft = Draft()
-    for _, data in stored_operations(db, message_id, 0):
+    for _, data in chunks.stored(db, message_id, 0):
         draft.apply(json.loads(data))
     save(db, message_id, draft, status="interrupted", error="", history_json="")
 
@@ -188,10 +188,26 @@ def _save_dead(db: Database, message_id: MessageId) -> None:
 def _home(session: Session, account_id: AccountId) -> AccountId:
     """The account itself, or the one that it was merged into since the session was looked up.
 
-    The row is locked: a merge that is under way is waited for, and one that follows finds what is added here.
+    The row is locked: a merge that is under way is waited for, one that follows finds what is added here, and two
+    questions at once are counted one after the other.
     """
-    account = session.exec(select(Account).where(Account.id == account_id).with_for_update(read=True)).one()
+    account = session.exec(select(Account).where(Account.id == account_id).with_for_update()).one()
     return AccountId(account.merged_into or account.id)
+
+
+def _room(session: Session, account_id: AccountId, new_question: str | None) -> None:
+    """Raise unless the account may begin another answer now."""
+    running = session.exec(
+        select(Turn, Message).join(Message, (col(Message.thread_id) == col(Turn.thread_id)))
+        .where(Turn.account_id == account_id, Message.role == "user")
+        .order_by(col(Message.created_at), col(Message.id))
+    ).all()
+    asked = {turn.id: (turn, message) for turn, message in running}  # the last question of each thread
+    for turn, question in asked.values():
+        if new_question == question.text and turn.created_at > now() - SAME_QUESTION:
+            raise AlreadyAsked(Prompt(account_id, ThreadId(turn.thread_id), MessageId(turn.id), question.text, "", ""))
+    if len(asked) >= MAX_RUNNING:
+        raise ChatError(f"{MAX_RUNNING} answers are being written for you already. Wait for one of them, or stop it.")
 
 
 def _locked(session: Session, message_id: MessageId) -> tuple[Thread, Message]:

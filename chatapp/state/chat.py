@@ -58,10 +58,12 @@ def _ended(message: Message) -> MessageView:
     """A message whose stream this page has just read to its end.
 
     A whole answer is not sent again: the component keeps what it streamed where it is given no parts. One that did not
-    come to its end may have been saved in another form than it was streamed.
+    come to its end may have been saved in another form than it was streamed; and who comes back to their stream long
+    after its end (the laptop slept) is told that it ended, but not what they have missed.
     """
     view = view_of(message)
-    return replace(view, parts=[], sources=[]) if message.status == "done" else view
+    streamed = message.status == "done" and runtime().answers.remembers(message.id)
+    return replace(view, parts=[], sources=[]) if streamed else view
 
 
 class Latest(rx.State):

@@ -21,7 +21,7 @@ from chatapp.chat.answers import Answers
 from chatapp.chat.turns import Prompt
 from chatapp.db import Database, now
 from chatapp.ids import AccountId
-from chatapp.models import Account, Chunk, Hold, Message, Thread, Turn, UsageEvent
+from chatapp.models import Account, Hold, Message, Thread, Turn, UsageEvent
 from chatapp.services import Services
 from chatapp.settings import load
 from tests.agent.conftest import Library, Piece, Sandbox, saying, scripted
@@ -114,8 +114,8 @@ class Room:
             return [row for table in tables for row in session.exec(select(table)).all()]
 
     def assert_nothing_is_open(self) -> None:
-        """No turn, no chunk, no hold; every answer costs what the ledger says."""
-        assert self.rows(Turn, Chunk, Hold) == []
+        """No turn and no hold; every answer costs what the ledger says."""
+        assert self.rows(Turn, Hold) == []
         for message in self.rows(Message):
             events = [event for event in self.rows(UsageEvent) if event.turn_id == message.id]
             assert message.cost_nanousd == sum(event.cost_nanousd for event in events)

@@ -151,8 +151,8 @@ async def test_of_eight_questions_at_once_in_one_chat_one_is_answered(make_room:
 
 async def test_a_caller_who_leaves_while_asking_leaves_a_question_that_is_answered(make_room: MakeRoom) -> None:
     room = make_room(saying("Yes."))
-    for _ in range(3):
-        asking = asyncio.create_task(room.ask())
+    for number in range(3):
+        asking = asyncio.create_task(room.ask(f"Question {number}?"))
         await asyncio.sleep(0)
         asking.cancel()
         await asyncio.wait([asking])
@@ -210,7 +210,7 @@ async def test_an_answer_that_fails_midway_keeps_its_text_and_counts(make_room: 
 
 async def test_an_orderly_shutdown_interrupts_and_saves(make_room: MakeRoom) -> None:
     room = make_room(halting("Some text"))
-    prompts = [await room.ask() for _ in range(3)]
+    prompts = [await room.ask(f"Question {number}?") for number in range(3)]
     await until(lambda: all(room.answers._live[prompt.message_id].draft.text for prompt in prompts))
     await room.answers.stop(room.account_id, prompts[0].message_id)
     await room.answers.close()
@@ -241,3 +241,22 @@ async def test_pictures_are_saved_for_the_owner_and_referred_to(make_room: MakeR
     with pytest.raises(NotFound):
         threads.owned_figure(room.db, account(room.db), figure_id)
     assert len(room.rows(Figure)) == 1
+
+
+async def test_the_same_question_twice_at_once_begins_one_chat_and_counts_once(make_room: MakeRoom) -> None:
+    room = make_room(halting("One."))
+    prompts = await asyncio.gather(*(room.ask("Twice?") for _ in range(4)))
+    assert len({prompt.message_id for prompt in prompts}) == 1
+    assert room.counted() == 1
+    other = await room.ask("Something else?")
+    assert other.thread_id != prompts[0].thread_id
+    await room.answers.close()
+
+
+async def test_no_more_than_five_answers_of_one_account_are_written_at_once(make_room: MakeRoom) -> None:
+    room = make_room(halting("One."))
+    for number in range(turns.MAX_RUNNING):
+        turns.begin(room.db, room.account_id, None, f"Question {number}?", model="m", plan="free")
+    with pytest.raises(ChatError, match="being written for you already"):
+        turns.begin(room.db, room.account_id, None, "One too many?", model="m", plan="free")
+    assert len(room.rows(Turn)) == turns.MAX_RUNNING

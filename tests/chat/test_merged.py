@@ -23,12 +23,12 @@ PICTURE = Picture("image/png", b"png", "T")
 
 
 def sign_in(db: Database, visitor: str, home: str) -> None:
-    """What a sign-in does with the visitor's account, for a person who has the account `home`."""
-    tokens = AuthTokens(access_token="a", refresh_token="r", user_id="ada", session_id="s",
+    """What a sign-in does with the visitor's account, for the person who has the account `home`."""
+    tokens = AuthTokens(access_token="a", refresh_token="r", user_id=home, session_id="s",
                         email="ada@example.org", name="Ada", confirmed=True)
     with db.session() as session:
-        if session.get(Profile, "ada") is None:
-            session.add(Profile(id="ada", account_id=home, email="ada@example.org"))
+        if session.get(Profile, home) is None:
+            session.add(Profile(id=home, account_id=home, email="ada@example.org"))
             session.flush()
         assert joining.account_of(session, db, tokens, visitor, now()) == home
 
@@ -70,9 +70,6 @@ async def test_the_new_account_can_stop_it_here_and_from_another_process(make_ro
     for other_process in (False, True):
         pen = Pen()
         room, home = visitors_room(make_room, pen.model)
-        with room.db.session() as session:
-            known = session.get(Profile, "ada")
-            home = AccountId(known.account_id) if known else home
         prompt = await room.ask()
         pen.write("Half")
         await until(lambda room=room, prompt=prompt: room.answers._live[prompt.message_id].draft.text)
@@ -109,9 +106,8 @@ async def test_a_question_that_was_on_its_way_when_the_accounts_merged_goes_to_t
 
 
 async def test_pictures_and_questions_in_the_instant_of_the_merge_are_never_left_behind(db: Database) -> None:
-    home = account(db)
     for _ in range(10):
-        visitor = account(db, "visitor")
+        home, visitor = account(db), account(db, "visitor")
         prompt = turns.begin(db, visitor, None, "Why?", model="m", plan="visitor")
         gate = threading.Barrier(3)
 

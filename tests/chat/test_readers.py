@@ -9,10 +9,12 @@ from datetime import timedelta
 from sqlalchemy import text
 from sqlmodel import select
 
-from chatapp.chat import turns
+from chatapp.chat import chunks, turns
+from chatapp.chat.answers import KEEP_ENDED_SECONDS
 from chatapp.chat.draft import Draft
 from chatapp.chat.turns import LEASE
-from chatapp.models import Chunk, Turn
+from chatapp.db import now
+from chatapp.models import Chunk, Message, Turn
 from tests.chat.conftest import MakeRoom, Pen, Room, halting, saying, until
 
 
@@ -45,30 +47,62 @@ async def test_a_reader_in_another_process_joins_after_any_number(make_room: Mak
     for number, word in enumerate(("a", "b", "c"), start=1):
         pen.write(word)
         await until(lambda number=number: len(room.answers._live[prompt.message_id].draft.operations) == number)
-    await until(lambda: turns.stored_operations(room.db, prompt.message_id, 2))
+    await until(lambda: chunks.stored(room.db, prompt.message_id, 2))
     for after in range(4):
-        stored = turns.stored_operations(room.db, prompt.message_id, after)
+        stored = chunks.stored(room.db, prompt.message_id, after)
         assert stored == [(number, f'"{word}"') for number, word in ((1, "a"), (2, "b"), (3, "c")) if number > after]
     pen.lift()
 
 
-async def test_a_finished_answer_is_told_again_to_a_reader_who_has_nothing(make_sqlite_room: MakeRoom) -> None:
-    room = make_sqlite_room(saying("Yes, ", "it is."))
+async def test_a_reader_in_another_process_misses_nothing_of_an_answers_last_moments(make_room: MakeRoom) -> None:
+    room = make_room(saying(*(f"word{number} " for number in range(50))))
+    prompt = await room.ask()
+    reader = asyncio.create_task(room.neighbour().followed(prompt))
+    saved = await room.ended(prompt)
+    items = await reader
+    assert words(items).strip() == saved.text
+    assert [number for number, _ in items] == list(range(1, len(items) + 1))
+    for after in range(len(items)):
+        assert await room.neighbour().followed(prompt, after) == items[after:]
+
+
+async def test_a_finished_answer_is_told_again_as_it_was_written_and_later_as_it_was_saved(
+    make_room: MakeRoom
+) -> None:
+    room = make_room(saying("Yes, ", "it is."))
     prompt = await room.ask()
     saved = await room.ended(prompt)
-    items = await room.neighbour().followed(prompt)
-    told = Draft()
-    for _, data in items[:-1]:
-        told.apply(json.loads(data))
-    assert told.parts == saved.parts
-    assert [number for number, _ in items] == list(range(1, len(items) + 1))
-    assert json.loads(items[-1][1])["t"] == "done"
+    for _ in range(2):
+        items = await room.neighbour().followed(prompt)
+        told = Draft()
+        for _, data in items[:-1]:
+            told.apply(json.loads(data))
+        assert told.parts == saved.parts
+        assert [number for number, _ in items] == list(range(1, len(items) + 1))
+        assert json.loads(items[-1][1])["t"] == "done"
+        _finished(room, ago=chunks.KEEP + timedelta(seconds=1))
+        await room.answers.recover()
+        assert room.rows(Chunk) == []
 
 
-async def test_a_finished_answer_is_ended_at_once_for_a_reader_who_has_some(make_sqlite_room: MakeRoom) -> None:
+async def test_operations_stay_until_every_process_has_forgotten_the_answer(make_sqlite_room: MakeRoom) -> None:
     room = make_sqlite_room(saying("Yes."))
     prompt = await room.ask()
     await room.ended(prompt)
+    _finished(room, ago=chunks.KEEP - timedelta(seconds=30))
+    await room.answers.recover()
+    assert room.rows(Chunk) != []
+    assert timedelta(seconds=KEEP_ENDED_SECONDS) < chunks.KEEP / 2
+    assert room.answers.remembers(prompt.message_id)
+    assert not room.neighbour().answers.remembers(prompt.message_id)
+
+
+async def test_a_reader_who_comes_back_long_after_the_end_is_told_the_end_at_once(make_sqlite_room: MakeRoom) -> None:
+    room = make_sqlite_room(saying("Yes."))
+    prompt = await room.ask()
+    await room.ended(prompt)
+    _finished(room, ago=chunks.KEEP * 2)
+    await room.answers.recover()
     for after in (1, 7, 999_999_999):
         [(number, data)] = await room.neighbour().followed(prompt, after)
         assert number == after + 1
@@ -103,7 +137,7 @@ async def test_storing_the_same_chunk_again_replaces_it(make_room: MakeRoom) -> 
     prompt = turns.begin(room.db, room.account_id, None, "Why?", model="m", plan="free")
     assert not turns.checkpoint(room.db, prompt.message_id, 1, ['"a"'])
     assert not turns.checkpoint(room.db, prompt.message_id, 1, ['"a"', '"b"'])
-    assert turns.stored_operations(room.db, prompt.message_id, 0) == [(1, '"a"'), (2, '"b"')]
+    assert chunks.stored(room.db, prompt.message_id, 0) == [(1, '"a"'), (2, '"b"')]
 
 
 async def test_an_answer_is_saved_after_a_failure_of_the_database(make_room: MakeRoom) -> None:
@@ -143,6 +177,13 @@ def _asked_elsewhere(room: Room) -> turns.Prompt:
     prompt = turns.begin(room.db, room.account_id, None, "Why?", model="m", plan="free")
     turns.checkpoint(room.db, prompt.message_id, 1, ['"What had "', '"arrived"'])
     return prompt
+
+
+def _finished(room: Room, ago: timedelta) -> None:
+    with room.db.session() as session:
+        for message in session.exec(select(Message).where(Message.role == "assistant")).all():
+            message.finished_at = now() - ago
+            session.add(message)
 
 
 def _age(room: Room) -> None:

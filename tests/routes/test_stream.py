@@ -104,7 +104,7 @@ async def test_a_finished_answer_that_no_process_remembers_is_told_from_the_begi
         whole = events((await browser.get(address(prompt))).text)
         rest = events((await browser.get(address(prompt), params={"after": "3"})).text)
     assert "".join(data for _, data in whole if isinstance(data, str)) == "abc"
-    assert [number for number, _ in whole] == [1, 2]
+    assert [number for number, _ in whole] == [1, 2, 3, 4]
     assert [(number, data["t"], data["status"]) for number, data in rest] == [(4, "done", "done")]
 
 

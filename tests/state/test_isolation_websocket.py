@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
+import httpx
 import pytest
 
 from tests.state.house import House, Tenant
@@ -66,7 +67,7 @@ async def test_the_owners_running_answer_cannot_be_stopped_or_read_by_another(
     house: House, owner: Tenant, stranger: Tenant
 ) -> None:
     async with tab(house.url, owner.cookie, path="/") as own:
-        await own.event(f"{CHAT}.send", form={"question": f"lorem 400 {owner.secret}"})
+        await own.event(f"{CHAT}.send", form={"question": f"What is {owner.secret}?"})
         await own.until(_redirected)
     running = next(message for message in house.belongings(owner)["Message"]
                    if message["status"] == "streaming" and message["id"] != owner.ids["running"])
@@ -75,6 +76,12 @@ async def test_the_owners_running_answer_cannot_be_stopped_or_read_by_another(
         await other.event(f"{CHAT}.finished", message_id=running["id"], status="stopped")
         await other.settle()
         assert owner.secret not in other.seen
+    async with httpx.AsyncClient(headers={"cookie": stranger.cookie}, trust_env=False) as client:
+        assert (await client.get(f"{house.url}/api/answers/{running['id']}/stream")).status_code == 404
+    async with httpx.AsyncClient(headers={"cookie": owner.cookie}, trust_env=False, timeout=30) as client:
+        assert owner.secret in (await client.get(f"{house.url}/api/answers/{running['id']}/stream")).text
+    [answer] = [message for message in house.belongings(owner)["Message"] if message["id"] == running["id"]]
+    assert answer["status"] == "done"
 
 
 def _redirected(tab: Tab) -> bool:
