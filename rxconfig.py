@@ -14,6 +14,7 @@ config = rx.Config(
     app_name="chatapp",
     frontend_port=settings.port,
     api_url=settings.api_url,
+    backend_host=settings.listen_host,
     deploy_url=settings.public_url,
     cors_allowed_origins=[settings.public_url],
     telemetry_enabled=False,
