@@ -185,6 +185,7 @@ class Balance(SQLModel, table=True):
     Attributes:
         held_nanousd: the charges set aside by holds. held_cost_nanousd: their bounds in cost.
         spend_limit_nanousd: the customer's own choice; None for the plan's.
+        switching_until: no question admitted before then may spend: a plan is being switched, or was until then.
     """
 
     account_id: str = _account(primary_key=True)
@@ -194,6 +195,7 @@ class Balance(SQLModel, table=True):
     held_nanousd: int = _nanousd()
     held_cost_nanousd: int = _nanousd()
     spend_limit_nanousd: int | None = Field(default=None, sa_column=Column(BigInteger(), nullable=True))
+    switching_until: datetime | None = _time(nullable=True)
 
 
 class QuotaCount(SQLModel, table=True):
@@ -327,6 +329,7 @@ class Subscription(SQLModel, table=True):
         plan: the catalogue's key of the plan.
         status: Polar's (`active`, `trialing`, `past_due`, `canceled`, …).
         ends_at: when access ends, if it is to end.
+        checkout_at: when the account was last sent to a checkout.
     """
 
     account_id: str = _account(primary_key=True)
@@ -339,6 +342,7 @@ class Subscription(SQLModel, table=True):
     cancel_at_period_end: bool = False
     ends_at: datetime | None = _time(nullable=True)
     refreshed_at: datetime = _time()
+    checkout_at: datetime | None = _time(nullable=True)
 
 
 class PolarObject(SQLModel, table=True):

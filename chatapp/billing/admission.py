@@ -71,7 +71,7 @@ def _usage(session: Session, account_id: str, plan: Plan, now: datetime) -> Acco
         charged_nanousd=balance.charged_nanousd, held_nanousd=balance.held_nanousd,
         cost_nanousd=balance.cost_nanousd, held_cost_nanousd=balance.held_cost_nanousd,
         spend_limit_nanousd=balance.spend_limit_nanousd,
-        payment_due=subscriptions.payment_due(session, account_id),
+        payment_due=subscriptions.payment_due(session, account_id), switching_until=balance.switching_until,
     )
 
 

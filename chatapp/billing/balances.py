@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, true, update
+from sqlalchemy import ColumnElement, and_, func, update
 from sqlmodel import Session, col, select
 
 from chatapp.billing import periods
@@ -23,9 +23,16 @@ ONGOING = ("active", "trialing", "past_due")
 """The states in which a subscription at Polar has periods and gives its plan."""
 
 
-def reserve(session: Session, account_id: str, plan: Plan, *, charge_nanousd: int, cost_nanousd: int) -> bool:
-    """Set money aside if the account's limits allow it; False if they do not. One conditional UPDATE."""
-    limits: list[ColumnElement[bool]] = [true()]
+def reserve(
+    session: Session, account_id: str, plan: Plan, *, admitted_at: datetime, charge_nanousd: int, cost_nanousd: int
+) -> bool:
+    """Set money aside if the account's limits allow it; False if they do not. One conditional UPDATE.
+
+    A question that was admitted before a switch of plan ended gets nothing: it would be charged by the old plan, and
+    Polar would bill it to the new one.
+    """
+    switching_until = col(Balance.switching_until)
+    limits: list[ColumnElement[bool]] = [switching_until.is_(None) | (switching_until <= admitted_at)]
     if plan.limited and plan.billable:
         limit = func.coalesce(col(Balance.spend_limit_nanousd), spend_limit_nanousd(plan, None))
         committed = col(Balance.charged_nanousd) + col(Balance.held_nanousd) + charge_nanousd

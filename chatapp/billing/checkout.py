@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from chatapp.billing import delivery, outbox, provision, subscriptions
+from chatapp.billing import delivery, provision, subscriptions, switches
 from chatapp.billing.balances import ONGOING
 from chatapp.billing.catalog import PLANS
-from chatapp.billing.ledger import CHANNEL
 from chatapp.billing.texts import BillingRefused
 from chatapp.clients.errors import Rejected, Unavailable
 from chatapp.clients.polar_types import NOT_FOUND, EmailTaken
+from chatapp.db import now
 from chatapp.models import Subscription
 
 if TYPE_CHECKING:
@@ -72,12 +72,17 @@ async def _switch(services: Services, subscription: Subscription, plan_key: str,
     if subscription.status == "past_due":
         raise BillingRefused("update_payment")
     await delivery.deliver(services, account_id=subscription.account_id)
-    if await asyncio.to_thread(outbox.pending, services.db, CHANNEL, subscription.account_id):
-        raise BillingRefused("usage_pending")
+    await asyncio.to_thread(switches.begin, services.db, subscription.account_id, now())
     # What is paid in advance is used up first; what is paid afterwards can end at once, with an invoice.
     later = not PLANS[subscription.plan].billable
-    await services.polar.switch_product(subscription.polar_subscription_id, product_id, at_next_period=later)
+    try:
+        await services.polar.switch_product(subscription.polar_subscription_id, product_id, at_next_period=later)
+    except (Unavailable, Rejected) as error:
+        if isinstance(error, Rejected) or not error.may_have_run:
+            await asyncio.to_thread(switches.abandon, services.db, subscription.account_id)
+        raise
     await subscriptions.refresh(services, subscription.account_id)
+    await asyncio.to_thread(switches.finish, services.db, subscription.account_id, now())
     return f"{services.settings.public_url}/?notice={'plan_changes_later' if later else 'plan_changed'}"
 
 

@@ -11,6 +11,8 @@ from chatapp.billing import periods
 from chatapp.billing.catalog import NO_LIMIT_USD, Plan, Quota
 from chatapp.billing.money import cost_that_charges_at_most, floor_nanousd, format_usd, usd
 
+PLAN_CHANGING = "Your plan is being changed. Try again in a moment."
+
 
 class SpendingRefused(Exception):
     """The account may not spend now.
@@ -44,6 +46,10 @@ class PaymentRequired(SpendingRefused):
     """A payment failed and is due."""
 
 
+class PlanChanging(SpendingRefused):
+    """The plan is being switched at this moment."""
+
+
 @dataclass(frozen=True)
 class AccountUsage:
     """What is known of an account in its current period.
@@ -55,6 +61,7 @@ class AccountUsage:
         spend_limit_nanousd: the customer's own choice; None for the plan's.
         period: what the sums are over.
         payment_due: whether the last payment failed.
+        switching_until: until when a switch of plan keeps the account from spending.
     """
 
     account_id: str
@@ -66,6 +73,7 @@ class AccountUsage:
     held_cost_nanousd: int = 0
     spend_limit_nanousd: int | None = None
     payment_due: bool = False
+    switching_until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,7 @@ class Entitlement:
         cost_budget_usd: the most that the turn may cost.
         limited: False where the operator switched limits off; nothing is refused then.
         counted: the quotas that this question was counted in, with their windows' starts.
+        admitted_at: when; a switch of plan after that ends it. None for a step that is admitted as it is held.
     """
 
     account_id: str
@@ -83,14 +92,18 @@ class Entitlement:
     cost_budget_usd: Decimal
     limited: bool
     counted: tuple[tuple[str, datetime], ...] = ()
+    admitted_at: datetime | None = None
 
 
 def check(plan: Plan, account: AccountUsage, now: datetime) -> Entitlement:
     """The entitlement of one question.
 
     Raises:
-        PaymentRequired, QuotaReached, AllowanceExhausted, SpendLimitReached: with what the person is told.
+        PlanChanging, PaymentRequired, QuotaReached, AllowanceExhausted, SpendLimitReached: with what the person is
+            told.
     """
+    if account.switching_until is not None and account.switching_until > now:
+        raise PlanChanging(PLAN_CHANGING, resets_at=account.switching_until, next_step="wait")
     if account.payment_due and plan.limited:
         raise PaymentRequired("Your last payment did not go through. Update your payment method to go on asking.",
                               resets_at=None, next_step="update_payment")
@@ -100,7 +113,7 @@ def check(plan: Plan, account: AccountUsage, now: datetime) -> Entitlement:
     budget = min(floor_nanousd(plan.max_turn_cost_usd), *_remaining_costs_nanousd(plan, account))
     return Entitlement(
         account.account_id, plan, usd(budget), plan.limited,
-        counted=tuple((quota.name, quota_window(quota, now).start) for quota in plan.quotas),
+        counted=tuple((quota.name, quota_window(quota, now).start) for quota in plan.quotas), admitted_at=now,
     )
 
 

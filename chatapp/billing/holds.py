@@ -17,7 +17,7 @@ from sqlmodel import Session, col, select
 
 from chatapp.billing import balances, ledger, pricing
 from chatapp.billing.catalog import NO_LIMIT_USD
-from chatapp.billing.entitlements import Entitlement, spend_limit_nanousd
+from chatapp.billing.entitlements import PLAN_CHANGING, Entitlement, spend_limit_nanousd
 from chatapp.billing.hold_rows import LEASE as LEASE
 from chatapp.billing.hold_rows import PlacedHold as PlacedHold
 from chatapp.billing.hold_rows import row_of, take
@@ -139,10 +139,17 @@ def _settle_dead(db: Database, row: Hold, now: datetime, *, turn_died: bool = Fa
 
 
 def _reserve(session: Session, entitlement: Entitlement, hold: PlacedHold, now: datetime) -> None:
-    amounts = {"charge_nanousd": hold.amount_nanousd, "cost_nanousd": hold.cost_bound_nanousd}
-    if not balances.reserve(session, hold.account_id, entitlement.plan, **amounts):
-        balances.current(session, hold.account_id, now)  # the account's first step, or the first of a new period
-        if not balances.reserve(session, hold.account_id, entitlement.plan, **amounts):
+    admitted_at = entitlement.admitted_at or now
+
+    def reserved() -> bool:
+        return balances.reserve(session, hold.account_id, entitlement.plan, admitted_at=admitted_at,
+                                charge_nanousd=hold.amount_nanousd, cost_nanousd=hold.cost_bound_nanousd)
+    if not reserved():
+        # The account's first step, or the first of a new period, finds its row only now.
+        balance = balances.current(session, hold.account_id, now)
+        if balance.switching_until is not None and balance.switching_until > admitted_at:
+            raise InsufficientFunds(PLAN_CHANGING)
+        if not reserved():
             raise InsufficientFunds(
                 f"The next step could cost up to {format_usd(hold.amount_nanousd or hold.cost_bound_nanousd)}, "
                 "more than what is left of your limit in this period."

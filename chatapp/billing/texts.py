@@ -8,7 +8,9 @@ TEXTS: dict[str, str] = {
     "already_subscribed": "You have this plan already.",
     "email_taken": "Your e-mail address already belongs to another customer. Write to us and we will put it right.",
     "update_payment": "Your last payment did not go through. Update your payment method in the portal first.",
-    "usage_pending": "Your latest usage is still on its way to the invoice. Try again in a minute.",
+    "usage_pending": "An answer is still being written, or its usage is on its way to the invoice. Try again in a "
+                     "minute.",
+    "plan_changing": "Your plan is being changed already. Try again in a minute.",
     "billing_unavailable": "The payment service does not answer. Nothing was changed; try again in a minute.",
     "billing_refused": "The payment service refused. Nothing was changed; we have been told.",
     "no_invoices_yet": "There is nothing to manage yet: choose a plan first.",
