@@ -18,7 +18,7 @@ LAYERS = [
     {"billing", "mail"},
     {"services"},
     {"clients", "models", "db"},
-    {"settings", "ids", "billing_core"},
+    {"settings", "ids", "text", "billing_core"},
 ]
 """From the top down. A module may import from its own layer and from any layer below."""
 CORE = {"money", "catalog", "pricing", "entitlements", "periods"}

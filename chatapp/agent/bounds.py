@@ -7,6 +7,7 @@ to the last answer that the vendor measured is taken from its measurement, and o
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -110,9 +111,18 @@ def _measurement(response: ModelResponse, model: str) -> int | None:
 
 def _part_bytes(part: ModelRequestPart | ModelResponsePart) -> int:
     if isinstance(part, TextPart | ThinkingPart):
-        return len(part.content.encode())
+        return _bytes(part.content)
     if isinstance(part, ToolCallPart):
-        return len(part.tool_name.encode()) + len(part.tool_call_id) + len(part.args_as_json_str().encode())
+        return _bytes(part.tool_name) + len(part.tool_call_id) + _bytes(_arguments(part))
     if isinstance(part, ToolReturnPart):  # its metadata is the page's and is never sent
-        return len(part.tool_name) + len(part.tool_call_id) + len(part.model_response_str().encode())
+        return len(part.tool_name) + len(part.tool_call_id) + _bytes(part.model_response_str())
     return len(to_json(part, fallback=str))
+
+
+def _arguments(part: ToolCallPart) -> str:
+    return part.args if isinstance(part.args, str) else json.dumps(part.args, ensure_ascii=False)
+
+
+def _bytes(text: str) -> int:
+    """The bytes of a text as UTF-8; the bill of an answer depends on it, so that half a surrogate pair counts, too."""
+    return len(text.encode("utf-8", "surrogatepass"))

@@ -16,6 +16,7 @@ from pydantic_ai.exceptions import (
     UserError,
 )
 
+_GATEWAY_TIMEOUTS = frozenset({408, 504, 524})
 _TEMPORARY = (ModelRateLimitError, ModelUnavailableError, ModelServerError, ModelConnectionError)
 
 
@@ -55,7 +56,8 @@ def certainly_free(error: BaseException) -> bool:
     """Whether a model request that failed before its answer began has certainly cost nothing.
 
     - The connection was never made: nothing was sent.
-    - The vendor answered with an HTTP error instead of an answer: vendors bill answers, not refusals.
+    - The vendor answered with an HTTP error instead of an answer: vendors bill answers, not refusals. A time-out is
+      no such answer: it comes from a gateway in between, and the vendor may have gone on.
     - The library refused the request as a misuse, before sending it.
 
     Anything else, such as a connection that broke while we waited, or a cancel, was sent and may be billed.
@@ -63,7 +65,7 @@ def certainly_free(error: BaseException) -> bool:
     if isinstance(error, ModelConnectionError):
         return error.phase in ("pool", "connect")
     if isinstance(error, ModelHTTPError):
-        return not error.in_stream
+        return not error.in_stream and error.status_code not in _GATEWAY_TIMEOUTS
     return isinstance(error, UserError)
 
 

@@ -11,12 +11,15 @@ from pydantic_ai.messages import (
     ModelMessagesTypeAdapter,
     ModelRequest,
     ModelResponse,
+    ModelResponsePart,
     TextPart,
+    ToolCallPart,
     ToolReturnPart,
     UserPromptPart,
 )
 
 from chatapp.agent.bounds import message_bytes
+from chatapp.text import storable_data
 
 BUDGET_BYTES = 120_000
 """How much of a thread goes into a request: some 30,000 tokens. Older turns are left out."""
@@ -46,8 +49,33 @@ def load(history_json: str, *, budget_bytes: int = BUDGET_BYTES) -> list[ModelMe
 
 
 def dump(messages: Sequence[ModelMessage]) -> str:
-    """Write a turn's messages. What belongs to the page only, such as pictures, is left out."""
-    return ModelMessagesTypeAdapter.dump_json([_without_metadata(message) for message in messages]).decode()
+    """Write a turn's messages, storable. What belongs to the page only, such as pictures, is left out."""
+    data = ModelMessagesTypeAdapter.dump_python([_without_metadata(message) for message in messages], mode="json")
+    return json.dumps(storable_data(data), ensure_ascii=False, separators=(",", ":"))
+
+
+def storable_response(response: ModelResponse) -> ModelResponse:
+    """A model's answer that can be kept, sent back to it and acted upon, whatever characters it came with."""
+    response = replace(response, parts=[_with_storable_arguments(part) for part in response.parts])
+    data = ModelMessagesTypeAdapter.dump_python([response], mode="json")
+    clean = storable_data(data)
+    if clean == data:
+        return response
+    (mended,) = ModelMessagesTypeAdapter.validate_python(clean)
+    assert isinstance(mended, ModelResponse)
+    return mended
+
+
+def _with_storable_arguments(part: ModelResponsePart) -> ModelResponsePart:
+    """A call whose arguments are JSON in a text: there a bad character may stand as an escape."""
+    if not isinstance(part, ToolCallPart) or not isinstance(part.args, str):
+        return part
+    try:
+        arguments = json.loads(part.args)
+    except (ValueError, RecursionError):  # the model is told that this is no JSON
+        return part
+    clean = storable_data(arguments)
+    return part if clean == arguments else replace(part, args=json.dumps(clean))
 
 
 def join(histories: Sequence[str]) -> str:

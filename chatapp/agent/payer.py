@@ -5,8 +5,8 @@
         …the call…
 
 `bill` says afterwards what was used, or None if certainly nothing was sent; only then is the hold released without
-a ledger row. When the step ends in an exception, and a cancel is one, the ledger is written at once and without
-waiting for anything, so that no second cancel can come in between.
+a ledger row. The ledger is written in a thread, since it may have to wait for the database; when the step ends in an
+exception, and a cancel is one, that is waited for through any further cancels before the exception goes on.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ RENEW_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+_Status: TypeAlias = Literal["ok", "stopped", "failed"]
 
 
 @dataclass(frozen=True)
@@ -131,14 +132,15 @@ async def paid(
     except BaseException as error:
         if notes:
             notes.cancel()
-        _close(payer, hold, bill(error), "stopped" if was_stopped(error) else "failed")
+        status: _Status = "stopped" if was_stopped(error) else "failed"
+        await _to_the_end(partial(_close, payer, hold, bill(error), status))
         raise
     if notes:
         notes.cancel()
     await _to_the_end(partial(_close, payer, hold, bill(None), "ok"))
 
 
-def _close(payer: Payer, hold: PlacedHold, bill: Bill | None, status: Literal["ok", "stopped", "failed"]) -> None:
+def _close(payer: Payer, hold: PlacedHold, bill: Bill | None, status: _Status) -> None:
     if bill is None:
         holds.release(payer.db, hold)
         return
@@ -153,10 +155,10 @@ async def _note(payer: Payer, hold: PlacedHold, estimate: Callable[[], Mapping[s
     at = time.monotonic()
     while True:
         await asyncio.sleep(payer.note_seconds)
-        used = estimate()
-        if used == noted and time.monotonic() < at + RENEW_SECONDS:
-            continue
         try:
+            used = estimate()
+            if used == noted and time.monotonic() < at + RENEW_SECONDS:
+                continue
             await asyncio.to_thread(holds.checkpoint, payer.db, hold, used, payer.now())
         except Exception:  # the call goes on: without this note a crash would leave an older estimate, no more
             _log.exception("Could not note the progress of hold %s.", hold.id)

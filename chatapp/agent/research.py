@@ -39,6 +39,7 @@ from chatapp.agent.events import (
 from chatapp.agent.run import MAX_REQUESTS, ResearchDeps, Run
 from chatapp.agent.tool_meter import ToolMeter
 from chatapp.agent.tools import Outcome, run_code, search
+from chatapp.text import storable
 
 __all__ = ["AnswerFailed", "Event", "Finished", "ResearchDeps", "Source", "answer"]
 
@@ -120,9 +121,11 @@ class _Text:
     def begin(self) -> None:
         self._parts.append("")
 
-    def add(self, text: str) -> TextDelta:
-        self._parts[-1] += text
-        return TextDelta(text)
+    def add(self, text: str) -> Iterator[TextDelta]:
+        text = storable(text)
+        if text:
+            self._parts[-1] += text
+            yield TextDelta(text)
 
 
 def _shown(event: AgentStreamEvent, text: _Text) -> Iterator[Event]:
@@ -130,10 +133,9 @@ def _shown(event: AgentStreamEvent, text: _Text) -> Iterator[Event]:
     match event:
         case PartStartEvent(part=TextPart(content=content)):
             text.begin()
-            if content:
-                yield text.add(content)
+            yield from text.add(content)
         case PartDeltaEvent(delta=TextPartDelta(content_delta=content)):
-            yield text.add(content)
+            yield from text.add(content)
         case PartStartEvent(part=ThinkingPart()):
             yield Thinking()
         case FunctionToolCallEvent():

@@ -9,11 +9,11 @@ from typing import Any
 from pydantic_ai import RunContext, ToolReturn
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.capabilities.abstract import WrapToolExecuteHandler
-from pydantic_ai.messages import InstructionPart, ToolCallPart
+from pydantic_ai.messages import InstructionPart, ModelResponse, ToolCallPart
 from pydantic_ai.models import ModelRequestContext
 from pydantic_ai.tools import ToolDefinition
 
-from chatapp.agent import bounds
+from chatapp.agent import bounds, history
 from chatapp.agent.meter import MIN_OUTPUT_TOKENS, worst_cost_usd
 from chatapp.agent.payer import Bill, Billing, Order, paid, place
 from chatapp.agent.prompt import NO_TOOLS_LEFT
@@ -61,6 +61,12 @@ class ToolMeter(AbstractCapability[Run]):
             parts = [*(parameters.instruction_parts or ()), InstructionPart(content=NO_TOOLS_LEFT, dynamic=True)]
             request_context.model_request_parameters = replace(parameters, instruction_parts=parts)
         return request_context
+
+    async def after_model_request(
+        self, ctx: RunContext[Run], *, request_context: ModelRequestContext, response: ModelResponse
+    ) -> ModelResponse:
+        """Mend what no database and no vendor takes, before it is acted upon, kept and sent again."""
+        return history.storable_response(response)
 
     async def wrap_tool_execute(
         self, ctx: RunContext[Run], *, call: ToolCallPart, tool_def: ToolDefinition, args: dict[str, Any],

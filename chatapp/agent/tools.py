@@ -19,6 +19,7 @@ from chatapp.agent.sources import place
 from chatapp.clients import valyu
 from chatapp.clients.code import CodeResult, Figure, clip
 from chatapp.clients.errors import Rejected, Unavailable
+from chatapp.text import storable
 
 SNIPPET_BYTES = 300
 """What the page shows of a source."""
@@ -102,7 +103,7 @@ async def run_code(ctx: RunContext[Run], code: str) -> ToolReturn:  # noqa: D417
         return _failed(error, CODE_FAILED)
     figures = f"{len(result.figures)} figure(s) were drawn and are shown to the person." if result.figures else ""
     text = "\n".join(part for part in (result.stdout, result.error, figures) if part)
-    text = clip(text, run.breadth.result_bytes) or "The program ended and printed nothing."
+    text = clip(storable(text), run.breadth.result_bytes) or "The program ended and printed nothing."
     return ToolReturn(text, metadata=Outcome(result.cost_usd, code=result))
 
 
@@ -123,8 +124,9 @@ def _failed(error: Unavailable | Rejected, text: str) -> ToolReturn:
 
 
 def _source(found: valyu.Source) -> Source:
-    title = _line(found.title, TITLE_BYTES) or found.url or _line(found.text, TITLE_BYTES)
-    return Source(0, _unmarked(title), found.url, _cut(found.text, SNIPPET_BYTES))
+    url = storable(found.url)
+    title = _line(found.title, TITLE_BYTES) or url or _line(found.text, TITLE_BYTES)
+    return Source(0, _unmarked(title), url, _cut(found.text, SNIPPET_BYTES))
 
 
 def _unmarked(text: str) -> str:
@@ -133,8 +135,8 @@ def _unmarked(text: str) -> str:
 
 
 def _cut(text: str, limit_bytes: int) -> str:
-    data = text.encode()
-    return text if len(data) <= limit_bytes else data[:limit_bytes].decode(errors="ignore").rstrip() + " …"
+    data = storable(text).encode()
+    return data.decode() if len(data) <= limit_bytes else data[:limit_bytes].decode(errors="ignore").rstrip() + " …"
 
 
 def _line(text: str, limit_bytes: int) -> str:

@@ -13,6 +13,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from chatapp.text import storable_data
+
 Part = dict[str, Any]
 Operation = str | dict[str, Any]
 
@@ -41,7 +43,8 @@ class Draft:
         return "\n\n".join(part["text"].strip() for part in self.parts if part["type"] == "text").strip()
 
     def add(self, operation: Operation) -> None:
-        """Apply one operation and keep it, serialised."""
+        """Apply one operation and keep it, serialised. All that is saved comes by here, so it is made storable here."""
+        operation = storable_data(operation)
         self.apply(operation)
         self.operations.append(json.dumps(operation, ensure_ascii=False, separators=(",", ":")))
 

@@ -10,6 +10,7 @@ from sqlmodel import Session, col, select
 from chatapp.db import Database, now
 from chatapp.ids import AccountId, MessageId, is_id
 from chatapp.models import Figure, Message, Thread, Turn
+from chatapp.text import storable
 
 TITLE_LENGTH = 60
 MAX_QUESTION_CHARACTERS = 20_000
@@ -94,12 +95,8 @@ def rename_thread(db: Database, account_id: AccountId, thread_id: object, title:
 
 
 def question_text(text: object) -> str:
-    """What was asked, checked. Raises ChatError for nothing, or for too much.
-
-    What no database takes is mended: NUL is left out, and half of a surrogate pair, which JSON can carry, is replaced.
-    """
-    question = text if isinstance(text, str) else ""
-    question = question.replace("\x00", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip()
+    """What was asked, checked and made storable. Raises ChatError for nothing, or for too much."""
+    question = storable(text if isinstance(text, str) else "").strip()
     if not question:
         raise ChatError("Type a question first.")
     if len(question) > MAX_QUESTION_CHARACTERS:

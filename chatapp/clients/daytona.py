@@ -20,6 +20,7 @@ from daytona.common.process import ExecuteResponse
 from chatapp.clients.code import CodeResult, Figure, Picture, clip
 from chatapp.clients.daytona_errors import is_gone, is_timeout, raise_translated
 from chatapp.clients.errors import Unavailable
+from chatapp.text import storable
 
 LABEL_APP, LABEL_THREAD = "app", "thread"
 USD_PER_CPU_HOUR = Decimal("0.0504")
@@ -202,10 +203,11 @@ def _result(response: ExecuteResponse | None, limit: int, seconds: Decimal, cost
     """Daytona's answer as ours; no answer means that the program was stopped at its limit."""
     if response is None:
         return CodeResult("", f"The program was stopped after {limit} seconds.", (), seconds, cost_usd)
+    said = storable(response.result)
     if response.exit_code != 0:
-        error = clip(response.result, 4_000) or f"The program ended with exit code {response.exit_code}."
+        error = clip(said, 4_000) or f"The program ended with exit code {response.exit_code}."
         return CodeResult("", error, _pictures(response), seconds, cost_usd)
-    return CodeResult(clip(response.result), None, _pictures(response), seconds, cost_usd)
+    return CodeResult(clip(said), None, _pictures(response), seconds, cost_usd)
 
 
 def _pictures(response: ExecuteResponse) -> tuple[Figure, ...]:
@@ -218,7 +220,7 @@ def _pictures(response: ExecuteResponse) -> tuple[Figure, ...]:
         except binascii.Error:
             continue  # no picture: the program's text still tells the result
         if data.startswith(b"\x89PNG") and len(data) <= _PICTURE_BYTES:
-            pictures.append(Picture("image/png", data, chart.title or ""))
+            pictures.append(Picture("image/png", data, storable(chart.title or "")))
     return tuple(pictures)
 
 

@@ -16,6 +16,7 @@ import pydantic_monty
 from chatapp.clients.chart_calls import INSTRUCTIONS, ChartCalls
 from chatapp.clients.code import OUTPUT_LIMIT_BYTES, CodeResult, clip
 from chatapp.clients.errors import Unavailable
+from chatapp.text import storable
 
 MEMORY_BYTES = 64 * 1024 * 1024
 RECURSION_DEPTH = 200
@@ -118,8 +119,8 @@ class _Run:
         except pydantic_monty.MontyCrashedError as crash:  # only its start can end here: _feed answers for the rest
             raise Unavailable(f"The code sandbox cannot be started: {crash}") from crash
         return CodeResult(
-            stdout=clip(self._output.text),
-            error=error,
+            stdout=clip(storable(self._output.text)),
+            error=None if error is None else storable(error),
             figures=tuple(self._calls.charts),
             seconds=Decimal(str(round(time.monotonic() - started, 3))),
             cost_usd=Decimal(0),

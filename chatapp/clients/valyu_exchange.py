@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from chatapp.clients.errors import Rejected, Unavailable
+from chatapp.text import storable_data
 
 
 @dataclass
@@ -75,12 +76,12 @@ class RecordingClient(httpx.AsyncClient):
 
 
 def _object(text: str) -> dict[str, Any] | None:
-    """A JSON object with exact decimals, or None if the text is anything else."""
+    """A JSON object with exact decimals and storable texts, or None if the text is anything else."""
     try:
         value = json.loads(text, parse_float=Decimal)
     except ValueError:
         return None
-    return value if isinstance(value, dict) else None
+    return storable_data(value) if isinstance(value, dict) else None
 
 
 def decimal(value: object) -> Decimal | None:

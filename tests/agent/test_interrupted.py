@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import pytest
 from pydantic_ai import Agent
-from pydantic_ai.exceptions import ModelAPIError, ModelConnectionError
+from pydantic_ai.exceptions import ModelAPIError, ModelConnectionError, ModelHTTPError
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
 from pydantic_ai.models import Model
 from pydantic_ai.models.function import AgentInfo, FunctionModel
@@ -20,11 +20,12 @@ from sqlmodel import select
 
 from chatapp.agent.errors import AnswerFailed
 from chatapp.agent.events import Event, SearchStarted, TextDelta
+from chatapp.agent.payer import Bill, Order, paid, place
 from chatapp.agent.research import answer
 from chatapp.agent.run import metered
 from chatapp.billing.holds import sweep
 from chatapp.ids import new_id
-from chatapp.models import Hold
+from chatapp.models import Account, Hold
 
 from .conftest import INPUT_USD, OUTPUT_USD, Desk, Piece, calls, saying, scripted
 
@@ -238,3 +239,65 @@ async def test_text_is_shown_as_it_comes_and_a_whole_answer_is_exact(desk: Desk)
     assert events[:2] == [TextDelta("One"), TextDelta(" word.")]
     assert [(row.exact, row.status) for row in desk.ledger()] == [(True, "ok")]
     desk.assert_settled()
+
+
+@pytest.mark.parametrize(("status", "rows"), [(408, 1), (504, 1), (524, 1), (400, 0), (429, 0), (503, 0)])
+async def test_a_gateway_s_time_out_is_estimated_and_a_vendor_s_refusal_is_free(
+    sqlite_desk: Desk, status: int, rows: int
+) -> None:
+    def script(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        raise ModelHTTPError(status, "m")
+
+    deps = sqlite_desk.deps(FunctionModel(script, model_name="emulated-model"))
+    with pytest.raises(ModelHTTPError):
+        await Agent(metered(sqlite_desk.settings, deps.model, deps.payer)).run("Why?")
+    assert [(row.exact, row.status) for row in sqlite_desk.ledger()][:1] == [(False, "failed")] * rows
+    sqlite_desk.assert_settled()
+
+
+async def test_settling_a_stopped_step_does_not_stall_the_others(sqlite_desk: Desk) -> None:
+    payer = sqlite_desk.deps(saying("")).payer
+    order = Order("tool", "valyu", "search", None, Decimal("0.01"), {"calls": 1})
+    hold = await place(payer, order)
+    began = asyncio.Event()
+
+    async def step() -> None:
+        async with paid(payer, hold, bill=lambda _: Bill({"calls": 1}, exact=False, cost_usd=Decimal("0.01"))):
+            began.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(step())
+    await began.wait()
+    with sqlite_desk.db.session() as session:  # somebody else writes: the ledger has to wait
+        session.add(Account(kind="person"))
+        session.flush()
+        task.cancel()
+        for _ in range(5):  # the loop goes on, and no further cancel cuts the wait short
+            await asyncio.sleep(0.01)
+            task.cancel()
+        assert not task.done()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert [(row.exact, row.status) for row in sqlite_desk.ledger()] == [(False, "stopped")]
+    sqlite_desk.assert_settled()
+
+
+async def test_an_estimate_that_fails_once_does_not_end_the_renewing(
+    sqlite_desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    payer = replace(sqlite_desk.deps(saying("")).payer, note_seconds=0.01)
+    hold = await place(payer, Order("tool", "valyu", "search", None, Decimal("0.01"), {"calls": 1}))
+    estimates: list[int] = []
+    renewed = asyncio.Event()
+
+    def estimate() -> dict[str, int]:
+        estimates.append(1)
+        if len(estimates) == 1:
+            raise RuntimeError("not yet")
+        renewed.set()
+        return {"calls": 1}
+
+    async with paid(payer, hold, bill=lambda _: None, estimate=estimate):
+        await asyncio.wait_for(renewed.wait(), 5)
+    assert "Could not note the progress" in caplog.text
+    sqlite_desk.assert_settled()
