@@ -41,6 +41,7 @@ async def start(services: Services, account_id: str, email: str, plan_key: str) 
         subscription = await asyncio.to_thread(_subscription, services, account_id)
         if subscription is not None:
             return await _switch(services, subscription, plan_key, catalogue.products[plan_key])
+        await asyncio.to_thread(subscriptions.note_checkout, services.db, account_id, now())
         url = services.settings.public_url
         made = await services.polar.create_checkout(
             product_id=catalogue.products[plan_key], external_id=account_id, email=email,

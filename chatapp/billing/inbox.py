@@ -19,7 +19,7 @@ from sqlmodel import col, select
 
 from chatapp.billing import subscriptions
 from chatapp.billing.sql import insert, statement
-from chatapp.clients.errors import Unavailable
+from chatapp.clients.errors import Rejected, Unavailable
 from chatapp.clients.polar import BadSignature, verify_webhook
 from chatapp.db import Database, now
 from chatapp.models import Account, InboxMessage
@@ -31,7 +31,8 @@ SOURCE = "polar"
 BATCH = 50
 LEASE_SECONDS = 120.0
 ATTEMPTS = 6
-"""So often a message may fail for a reason of its own before it is parked. Outages of Polar do not count."""
+"""So often a message may fail for a reason of its own before it is parked.
+Outages of Polar, and its refusals of our token, do not count."""
 LONGEST_PAUSE_SECONDS = 300.0
 _ID_LENGTH = 200
 
@@ -58,17 +59,17 @@ def receive(db: Database, body: bytes, headers: Mapping[str, str], secret: str, 
 async def process(services: Services) -> int:
     """Refetch from Polar whatever the waiting webhooks are about; return how many are done with."""
     done = 0
-    for message in await asyncio.to_thread(_claim, services.db, now()):
+    claimed = await asyncio.to_thread(_claim, services.db, now())
+    for position, message in enumerate(claimed):
         try:
             outcome = await _process(services, message)
-        except Unavailable as error:
-            await asyncio.to_thread(_retry, services.db, message, error, error.retry_after_seconds)
+        except (Unavailable, Rejected) as error:
+            if _about_us(error):
+                await asyncio.to_thread(_postpone, services.db, claimed[position:], error)
+                return done
+            await _failed(services.db, message, error)
         except Exception as error:  # one unreadable message must not stop the others: it is logged, then parked
-            _log.exception("Webhook %s (%s) failed for the %s. time.", message.id, message.type, message.attempts)
-            if message.attempts >= ATTEMPTS:
-                await asyncio.to_thread(_mark, services.db, message.id, parked_at=now(), reason=repr(error))
-            else:
-                await asyncio.to_thread(_retry, services.db, message, error, None)
+            await _failed(services.db, message, error)
         else:
             await asyncio.to_thread(_mark, services.db, message.id, processed_at=now(), reason=outcome)
             done += 1
@@ -131,10 +132,31 @@ def _claim(db: Database, at: datetime) -> Sequence[InboxMessage]:
     return sorted(claimed, key=lambda message: message.received_at)
 
 
-def _retry(db: Database, message: InboxMessage, error: Exception, asked_seconds: float | None) -> None:
+def _about_us(error: Unavailable | Rejected) -> bool:
+    """Whether Polar would answer any other message the same now: it is out, or refuses our token."""
+    return isinstance(error, Unavailable) or error.status in subscriptions.REFUSES_US
+
+
+def _postpone(db: Database, messages: Sequence[InboxMessage], error: Unavailable | Rejected) -> None:
+    """They wait, the longer the older they are. The attempt does not count: it was no fault of theirs."""
+    if isinstance(error, Rejected):
+        _log.error("Polar refuses us, %s webhooks wait: %s", len(messages), error)
+    asked_seconds = (error.retry_after_seconds or 0.0) if isinstance(error, Unavailable) else 0.0
+    for message in messages:
+        age_seconds = max(2.0, (now() - message.received_at).total_seconds())
+        pause = min(LONGEST_PAUSE_SECONDS, age_seconds) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+        _mark(db, message.id, attempts=max(0, message.attempts - 1), reason=str(error),
+              next_attempt_at=now() + timedelta(seconds=max(pause, asked_seconds)))
+
+
+async def _failed(db: Database, message: InboxMessage, error: Exception) -> None:
+    """Try a message that failed for a reason of its own again, at most `ATTEMPTS` times."""
+    _log.error("Webhook %s (%s) failed for the %s. time.", message.id, message.type, message.attempts, exc_info=error)
+    if message.attempts >= ATTEMPTS:
+        await asyncio.to_thread(_mark, db, message.id, parked_at=now(), reason=repr(error))
+        return
     pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** min(message.attempts, 10)) * random.uniform(0.5, 1)  # noqa: S311 - jitter
-    _mark(db, message.id, next_attempt_at=now() + timedelta(seconds=max(pause, asked_seconds or 0)),
-          reason=str(error))
+    await asyncio.to_thread(_mark, db, message.id, next_attempt_at=now() + timedelta(seconds=pause), reason=str(error))
 
 
 def _mark(db: Database, message_id: str, **values: Any) -> None:  # noqa: ANN401 - columns of several types

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import or_, update
 from sqlmodel import Session, col, select
 
 from chatapp.billing import balances, provision
 from chatapp.billing.balances import ONGOING
 from chatapp.billing.catalog import FREE, PLANS, VISITOR, Plan, without_limits
 from chatapp.billing.provision import Catalogue
-from chatapp.billing.sql import insert
+from chatapp.billing.sql import insert, statement
+from chatapp.clients.errors import Rejected, Unavailable
 from chatapp.clients.polar_types import PolarSubscription
 from chatapp.db import Database
 from chatapp.db import now as clock
@@ -23,6 +26,12 @@ from chatapp.settings import Settings
 if TYPE_CHECKING:
     from chatapp.services import Services
 
+_log = logging.getLogger(__name__)
+
+CHECKOUT_WATCHED = timedelta(days=30)
+"""So long after a checkout was begun we keep asking whether it was paid: its webhook may never come."""
+REFUSES_US = (401, 403)
+"""Statuses by which Polar refuses our token or its scopes: no fault of an account or a message, and no answer."""
 NONE = "none"
 """The mirror's status of an account that has never subscribed, or whose customer Polar no longer knows."""
 
@@ -74,17 +83,46 @@ async def refresh(services: Services, account_id: str) -> Plan:
     return await asyncio.to_thread(_write, services, account_id, found, asked_at)
 
 
-async def refresh_stale(services: Services, older_than: timedelta, limit: int = 50) -> int:
-    """Refresh the subscriptions that no webhook has touched for so long; return how many."""
-    before = clock() - older_than
-    with services.db.reading() as session:
-        stale = session.exec(
-            select(Subscription.account_id).where(Subscription.refreshed_at < before, Subscription.status != NONE)
-            .order_by(col(Subscription.refreshed_at)).limit(limit)
+async def refresh_stale(services: Services, older_than: timedelta) -> int:
+    """Refresh the subscriptions, and the checkouts of late, that no webhook has touched for so long; return how many.
+
+    An account that fails is logged and left as it was; the others go on.
+
+    Raises:
+        Unavailable, Rejected: Polar does not answer, or refuses us: so it would for all others.
+    """
+    refreshed = 0
+    for account_id in await asyncio.to_thread(_stale, services.db, clock(), older_than):
+        try:
+            await refresh(services, account_id)
+        except Unavailable:
+            raise
+        except Exception as error:
+            if isinstance(error, Rejected) and error.status in REFUSES_US:
+                raise
+            _log.exception("The subscription of account %s could not be refreshed.", account_id)
+        else:
+            refreshed += 1
+    return refreshed
+
+
+def note_checkout(db: Database, account_id: str, now: datetime) -> None:
+    """The account is sent to a checkout: from now on its purchase is asked for, whether or not a webhook comes.
+
+    Its row is there: whoever begins a checkout has refreshed first.
+    """
+    with db.session() as session:
+        session.exec(update(Subscription).where(col(Subscription.account_id) == account_id).values(checkout_at=now),
+                     execution_options=statement)
+
+
+def _stale(db: Database, now: datetime, older_than: timedelta) -> Sequence[str]:
+    watched = or_(col(Subscription.status) != NONE, col(Subscription.checkout_at) > now - CHECKOUT_WATCHED)
+    with db.reading() as session:
+        return session.exec(
+            select(Subscription.account_id).where(Subscription.refreshed_at < now - older_than, watched)
+            .order_by(col(Subscription.refreshed_at))
         ).all()
-    for account_id in stale:
-        await refresh(services, account_id)
-    return len(stale)
 
 
 def _write(services: Services, account_id: str, found: Sequence[PolarSubscription], asked_at: datetime) -> Plan:

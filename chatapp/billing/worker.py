@@ -1,7 +1,7 @@
-"""The background work of billing: one loop in every process, made harmless to its likes by leases.
+"""The background work of billing: two loops in every process, made harmless to its likes by leases.
 
 What it does in a round is over when there is nothing to do, so that an idle app costs next to nothing. Nothing here
-ends the loop but its cancellation: what fails is logged and tried again in the next round.
+ends a loop but its cancellation: what fails is logged and tried again in the next round.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ IDLE_SECONDS = 2.0
 POLL_AFTER = timedelta(hours=1)
 """A webhook that never came is made up for after at most this long."""
 HOURLY_LEASE_SECONDS = 900.0
+HOURLY_LOOK_SECONDS = 30.0
 PROVISION_PAUSE_SECONDS = 30.0
 
 _log = logging.getLogger(__name__)
@@ -32,7 +33,8 @@ _log = logging.getLogger(__name__)
 async def run(services: Services, wake: asyncio.Event | None = None) -> None:
     """Work until cancelled; `wake` starts a round at once, see `nudge`."""
     ready = asyncio.Event()
-    await asyncio.gather(_provision(services, ready), _rounds(services, wake or asyncio.Event(), ready))
+    await asyncio.gather(_provision(services, ready), _rounds(services, wake or asyncio.Event()),
+                         _hours(services, ready))
 
 
 def nudge(wake: asyncio.Event) -> None:
@@ -43,20 +45,31 @@ def nudge(wake: asyncio.Event) -> None:
     wake.set()
 
 
-async def one_round(services: Services, *, hourly: bool = True) -> None:
-    """Everything that is due: webhooks, dead holds, deliveries, and the hourly jobs (which need the catalogue)."""
+async def one_round(services: Services) -> None:
+    """What is due at once: dead holds, webhooks, deliveries."""
     await _logged("sweep", lambda: asyncio.to_thread(holds.sweep, services.db, now()))
-    jobs = [_logged("inbox", lambda: inbox.process(services)), _logged("delivery", lambda: delivery.deliver(services))]
-    if hourly:
-        jobs += [_logged("poll", lambda: _hourly(services, "poll", _poll)),
-                 _logged("reconcile", lambda: _hourly(services, "reconcile", _reconcile))]
-    await asyncio.gather(*jobs)
+    await asyncio.gather(_logged("inbox", lambda: inbox.process(services)),
+                         _logged("delivery", lambda: delivery.deliver(services)))
 
 
-async def _rounds(services: Services, wake: asyncio.Event, ready: asyncio.Event) -> None:
+async def hourly_jobs(services: Services) -> None:
+    """The poll and the reconciliation, if they are due. They need the catalogue, and may take minutes."""
+    await asyncio.gather(_logged("poll", lambda: _hourly(services, "poll", _poll)),
+                         _logged("reconcile", lambda: _hourly(services, "reconcile", _reconcile)))
+
+
+async def _hours(services: Services, ready: asyncio.Event) -> None:
+    """A loop of its own: however long it takes, deliveries, webhooks and sweeping go on beside it."""
+    await ready.wait()
+    while True:
+        await hourly_jobs(services)
+        await asyncio.sleep(HOURLY_LOOK_SECONDS)
+
+
+async def _rounds(services: Services, wake: asyncio.Event) -> None:
     while True:
         wake.clear()
-        await one_round(services, hourly=ready.is_set())
+        await one_round(services)
         with suppress(TimeoutError):  # nobody woke us: the next round is due all the same
             await asyncio.wait_for(wake.wait(), IDLE_SECONDS)
 
@@ -86,10 +99,7 @@ async def _hourly(services: Services, name: str, job: Callable[[Services], Await
 
 
 async def _poll(services: Services) -> str:
-    total = 0
-    while refreshed := await subscriptions.refresh_stale(services, POLL_AFTER):
-        total += refreshed
-    return f"{total} subscriptions refreshed"
+    return f"{await subscriptions.refresh_stale(services, POLL_AFTER)} subscriptions refreshed"
 
 
 async def _reconcile(services: Services) -> str:

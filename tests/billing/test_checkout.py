@@ -217,3 +217,23 @@ async def test_a_refresh_during_an_outage_leaves_the_plan_as_it_was(town: Town, 
     with pytest.raises(Unavailable):
         await subscriptions.refresh(town.services, account)
     assert town.plan(account) == "unlimited"
+
+
+async def test_a_first_purchase_whose_webhook_never_came_is_found_by_the_poll(town: Town, account: str) -> None:
+    abandoned = new_account(town.db)
+    await town.pay(await checkout.start(town.services, account, "ada@example.com", "unlimited"))
+    await checkout.start(town.services, abandoned, "bob@example.com", "unlimited")
+    with town.db.session() as session:
+        row = session.get(Subscription, abandoned)
+        assert row is not None
+        row.checkout_at = now() - subscriptions.CHECKOUT_WATCHED
+    assert town.plan(account) == "free"
+    assert await subscriptions.refresh_stale(town.services, timedelta(0)) == 1
+    assert town.plan(account) == "unlimited"
+
+
+async def test_the_poll_stops_at_an_outage(town: Town, account: str) -> None:
+    await checkout.start(town.services, account, "ada@example.com", "unlimited")
+    town.fault(Fault.DOWN)
+    with pytest.raises(Unavailable):
+        await subscriptions.refresh_stale(town.services, timedelta(0))

@@ -1,11 +1,13 @@
 """Webhooks are kept raw, once, and never believed beyond whom they are about."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 from sqlmodel import select
 
 from chatapp.billing import inbox, provision
+from chatapp.clients.polar import Polar
 from chatapp.db import now
 from chatapp.models import InboxMessage
 from emulators.faults import Fault
@@ -52,21 +54,33 @@ async def test_an_outage_of_polar_never_parks_a_webhook(town: Town, account: str
     assert message.next_attempt_at > now()
 
 
-async def test_what_fails_again_and_again_is_parked_with_its_reason(town: Town, account: str) -> None:
+async def test_neither_an_outage_nor_a_refusal_of_our_token_counts_towards_parking(town: Town, account: str) -> None:
     await provision.apply(town.services)
     body = json.dumps({"type": "subscription.active", "data": {"customer": {"external_id": account}}})
-    put(town, body, attempts=inbox.ATTEMPTS - 2)
-    from dataclasses import replace
-
-    from chatapp.clients.polar import Polar
-
+    put(town, body, attempts=inbox.ATTEMPTS)
+    put(town, body, attempts=inbox.ATTEMPTS, message_id="n")
     stranger = Polar(replace(town.services.settings.polar, key="polar_oat_wrong"))
-    refused = replace(town.services, polar=stranger)
-    assert await inbox.process(refused) == 0
-    assert stored(town).parked_at is None
-    with town.db.session() as session:
-        session.exec(select(InboxMessage)).one().next_attempt_at = now() - timedelta(seconds=1)
-    assert await inbox.process(refused) == 0
+    assert await inbox.process(replace(town.services, polar=stranger)) == 0
     await stranger.close()
-    assert stored(town).parked_at is not None
-    assert "401" in stored(town).reason
+    with town.db.session() as session:
+        for message in session.exec(select(InboxMessage)).all():
+            assert (message.parked_at, message.lease_until, message.attempts) == (None, None, inbox.ATTEMPTS)
+            assert "401" in message.reason
+            message.next_attempt_at = now() - timedelta(seconds=1)
+    assert await inbox.process(town.services) == 2
+
+
+async def test_what_fails_again_and_again_is_parked_with_its_reason_and_stops_no_other(
+    town: Town, account: str
+) -> None:
+    await provision.apply(town.services)
+    body = json.dumps({"type": "subscription.active", "data": {"customer": {"external_id": account}}})
+    broken = json.dumps({"type": "subscription.active", "data": {"customer": {"external_id": "\ud800"}}})
+    put(town, broken, attempts=inbox.ATTEMPTS - 1)
+    put(town, body, message_id="n")
+    assert await inbox.process(town.services) == 1
+    with town.db.reading() as session:
+        message = session.get(InboxMessage, "m")
+    assert message is not None
+    assert message.parked_at is not None
+    assert "UnicodeEncodeError" in message.reason

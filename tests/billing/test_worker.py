@@ -36,7 +36,7 @@ async def test_the_worker_provisions_delivers_sweeps_and_reconciles(town: Town, 
 
 async def test_hourly_jobs_run_once_for_all_workers(town: Town) -> None:
     await provision.apply(town.services)
-    await asyncio.gather(*(worker.one_round(town.services) for _ in range(3)))
+    await asyncio.gather(*(worker.hourly_jobs(town.services) for _ in range(3)))
     with town.db.reading() as session:
         runs = session.exec(select(JobRun).where(JobRun.key != "provision")).all()
     assert {run.key.partition(":")[0]: run.outcome for run in runs} == {
