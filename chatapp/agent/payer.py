@@ -133,11 +133,20 @@ async def paid(
         if notes:
             notes.cancel()
         status: _Status = "stopped" if was_stopped(error) else "failed"
-        await _to_the_end(partial(_close, payer, hold, bill(error), status))
+        close = partial(_close, payer, hold, bill(error), status)
+        if _can_wait(error):
+            await _to_the_end(close)
+        else:
+            close()
         raise
     if notes:
         notes.cancel()
     await _to_the_end(partial(_close, payer, hold, bill(None), "ok"))
+
+
+def _can_wait(error: BaseException) -> bool:
+    """False for a step that is thrown away, by the garbage collector perhaps after its event loop has ended."""
+    return not isinstance(error, GeneratorExit) and asyncio._get_running_loop() is not None
 
 
 def _close(payer: Payer, hold: PlacedHold, bill: Bill | None, status: _Status) -> None:
