@@ -130,7 +130,11 @@ def sweep_turn(db: Database, turn_id: str, now: datetime) -> int:
 
 
 def _settle_dead(db: Database, row: Hold, now: datetime, *, turn_died: bool = False) -> bool:
-    event = ledger.settle_dead(db, row, now, turn_died=turn_died)
+    try:
+        event = ledger.settle_dead(db, row, now, turn_died=turn_died)
+    except Exception:  # one hold that cannot be settled must not keep the others: it stays open, and is tried again
+        _log.exception("Hold %s of turn %s cannot be settled with its estimate.", row.id, row.turn_id)
+        return False
     if event is None:
         return False
     _log.warning("Hold %s of turn %s never came back: %s with %s nano-dollars as its estimate.",

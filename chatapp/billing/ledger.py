@@ -62,7 +62,9 @@ def settle(
     with db.session() as session:
         row = take(session, hold.id)
         if row is None:
-            return _settled(session, hold)
+            settled = _settled(session, hold)
+            _report_late(settled, event)
+            return settled
         _enter(session, row, event)
     return event
 
@@ -128,6 +130,14 @@ def _settled(session: Session, hold: PlacedHold) -> UsageEvent:
     if event is None:
         raise UnknownHold(f"Hold {hold.id} is not open and has no ledger row: it was released.")
     return event
+
+
+def _report_late(settled: UsageEvent, real: UsageEvent) -> None:
+    """What a step really used has arrived after a sweep had entered its estimate: that row stands; tell both."""
+    if real.exact and not settled.exact and real.cost_nanousd != settled.cost_nanousd:
+        _log.error("Step %s of %s was settled with an estimate of %s nano-dollars, and really cost %s: the real "
+                   "figures came after its lease had run out.", settled.id, settled.name, settled.cost_nanousd,
+                   real.cost_nanousd)
 
 
 def _total(session: Session, *where: Any) -> Total:  # noqa: ANN401 - comparisons of columns are typed bool

@@ -204,3 +204,30 @@ def test_a_step_that_revives_while_the_sweeper_looks_is_left_alone(db: Database,
     holds.checkpoint(db, hold, {"input_tokens": 10}, later)
     assert ledger.settle_dead(db, seen, later) is None
     assert ledger.settle(db, hold, BOUND, exact=True, status="ok", now=later).status == "ok"
+
+
+def test_a_hold_that_cannot_be_settled_keeps_no_other_from_being_swept(
+    db: Database, place: Place, now: datetime
+) -> None:
+    broken, sound = place(), place()
+    with db.session() as session:
+        row = session.get(Hold, broken.id)
+        assert row is not None
+        row.terms = {}
+    assert holds.sweep(db, now + timedelta(hours=1)) == 1
+    with db.reading() as session:
+        assert session.get(Hold, broken.id) is not None
+        assert session.get(UsageEvent, sound.id) is not None
+
+
+def test_real_figures_that_come_after_a_sweep_are_reported_with_the_estimate(
+    db: Database, place: Place, now: datetime, caplog: pytest.LogCaptureFixture
+) -> None:
+    hold = place()
+    later = now + timedelta(hours=1)
+    holds.sweep(db, later)
+    row = ledger.settle(db, hold, {"input_tokens": 900, "output_tokens": 90}, exact=True, status="ok", now=later)
+    assert not row.exact
+    told = [record.getMessage() for record in caplog.records if "really cost" in record.getMessage()]
+    assert len(told) == 1
+    assert f"estimate of {row.cost_nanousd} nano-dollars, and really cost 3150000" in told[0]
