@@ -159,7 +159,7 @@ class Turn(SQLModel, table=True):
 class Chunk(SQLModel, table=True):
     """A numbered piece of an answer being written: what a reader in another process, or after a crash, finds.
 
-    Deleted when the message is saved whole.
+    Deleted some minutes after the message was saved whole (`chat.chunks.sweep`).
     """
 
     message_id: str = Field(primary_key=True, max_length=36)

@@ -158,7 +158,9 @@ async def test_without_a_session_of_the_owner_there_is_nothing(make_sqlite_room:
             assert set(answer.json()) == {"error"}
 
 
-@pytest.mark.parametrize("id", ["01a1f97a-00a1-7717-8b6e-b2ad4150fb7b", "x", "..", "%2e%2e", "a" * 3_000, "%00", "%F0%9F%98%80", "' OR 1=1"])
+@pytest.mark.parametrize("id", [
+    "01a1f97a-00a1-7717-8b6e-b2ad4150fb7b", "x", "..", "%2e%2e", "a" * 3_000, "%00", "%F0%9F%98%80", "' OR 1=1",
+])
 async def test_an_address_of_any_form_is_only_not_found(make_sqlite_room: MakeRoom, id: str) -> None:
     room = make_sqlite_room(saying("x"))
     async with served(room) as browser:
