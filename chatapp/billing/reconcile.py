@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func
-from sqlmodel import Session, and_, col, select
+from sqlmodel import Session, and_, col, or_, select
 
 from chatapp.billing import balances, provision
 from chatapp.billing.ledger import CHANNEL
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SETTLING = timedelta(minutes=1)
 """How long an event that Polar has taken may be missing from its sums."""
+OVERDUE = timedelta(hours=1)
+"""An event that has not reached Polar for so long is reported."""
 MARGIN = timedelta(days=1)
 
 _log = logging.getLogger(__name__)
@@ -33,7 +35,8 @@ class Difference:
     """Two figures of one account that should agree and do not.
 
     Attributes:
-        what: `ledger and outbox` (events) | `ledger and totals` (nano-dollars) | `ledger and Polar` (micro-dollars).
+        what: `ledger and outbox` (events) | `ledger and totals` (nano-dollars) | `ledger and Polar` (micro-dollars) |
+            `undelivered` (micro-dollars of billable events, of which Polar has none: parked, or late by an hour).
     """
 
     account_id: str
@@ -71,6 +74,7 @@ async def reconcile(
     if billed and (thorough or not _agree(_sum_of(billed), await _polars(services, meter_id, _sum_of(billed), at))):
         for one in billed:
             theirs = await _polars(services, meter_id, one, at)
+            one = await _still(services, one)
             if not _agree(one, theirs):
                 differences.append(Difference(one.account_id or "", "ledger and Polar", microusd(one.charge_nanousd),
                                               theirs))
@@ -88,6 +92,12 @@ def _sum_of(billed: list[_Billed]) -> _Billed:
                    sum(one.settled_nanousd for one in billed))
 
 
+async def _still(services: Services, billed: _Billed) -> _Billed:
+    """The upper bound anew, after Polar's answer: what was entered and delivered meanwhile may be in its sum."""
+    later = await asyncio.to_thread(_billed, services.db, now(), billed.account_id)
+    return replace(billed, charge_nanousd=sum(one.charge_nanousd for one in later))
+
+
 async def _polars(services: Services, meter_id: str, billed: _Billed, at: datetime) -> Decimal:
     return await services.polar.meter_quantity(meter_id, billed.since - MARGIN, at + MARGIN,
                                                external_id=billed.account_id)
@@ -100,7 +110,8 @@ def local_differences(db: Database, at: datetime, account_id: str | None = None)
     differences = []
     for account in accounts:
         with db.session() as session:  # one transaction each: it locks the account's balance while it adds up
-            differences += [*_unsent(session, account), *_totals(session, account, at)]
+            differences += [*_unsent(session, account), *_undelivered(session, account, at),
+                            *_totals(session, account, at)]
     return differences
 
 
@@ -114,6 +125,18 @@ def _unsent(session: Session, account_id: str) -> list[Difference]:
     if rows == messages:
         return []
     return [Difference(account_id, "ledger and outbox", Decimal(rows), Decimal(messages))]
+
+
+def _undelivered(session: Session, account_id: str, at: datetime) -> list[Difference]:
+    """Billable events that Polar refused, or has not taken for so long; an account with none has no difference."""
+    overdue = or_(col(OutboxMessage.parked_at).is_not(None), col(UsageEvent.occurred_at) < at - OVERDUE)
+    events, charge = session.exec(
+        select(func.count(), func.coalesce(func.sum(UsageEvent.charge_nanousd), 0)).select_from(UsageEvent)
+        .join(OutboxMessage, and_(OutboxMessage.key == UsageEvent.id, OutboxMessage.channel == CHANNEL))
+        .where(UsageEvent.account_id == account_id, col(UsageEvent.billable),
+               col(OutboxMessage.delivered_at).is_(None), overdue)
+    ).one()
+    return [Difference(account_id, "undelivered", microusd(int(charge)), Decimal(0))] if events else []
 
 
 def _totals(session: Session, account_id: str, at: datetime) -> list[Difference]:

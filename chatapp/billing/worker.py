@@ -71,7 +71,8 @@ async def _rounds(services: Services, wake: asyncio.Event) -> None:
         wake.clear()
         await one_round(services)
         with suppress(TimeoutError):  # nobody woke us: the next round is due all the same
-            await asyncio.wait_for(wake.wait(), IDLE_SECONDS)
+            async with asyncio.timeout(IDLE_SECONDS):  # wait_for can lose a cancel that comes with the waking
+                await wake.wait()
 
 
 async def _provision(services: Services, ready: asyncio.Event) -> None:

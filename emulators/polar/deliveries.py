@@ -55,7 +55,8 @@ async def run(polar: Polar) -> None:
                 await asyncio.gather(*(_deliver(polar, client, row) for row in due))
                 continue
             try:
-                await asyncio.wait_for(polar.wake.wait(), _pause(polar))
+                async with asyncio.timeout(_pause(polar)):
+                    await polar.wake.wait()
             except TimeoutError:
                 continue
 

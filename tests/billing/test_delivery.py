@@ -8,7 +8,7 @@ from sqlmodel import col, select
 
 from chatapp.billing import delivery, outbox, provision
 from chatapp.billing.money import microusd
-from chatapp.billing.reconcile import MARGIN, reconcile
+from chatapp.billing.reconcile import MARGIN, _agree, _billed, _still, local_differences, reconcile
 from chatapp.db import Database, now
 from chatapp.models import OutboxMessage, UsageEvent
 from emulators.faults import Fault
@@ -169,3 +169,27 @@ async def test_a_difference_between_ledger_and_polar_is_reported(town: Town, acc
     assert await reconcile(town.services, thorough=False) == differences
     assert [(difference.account_id, difference.what) for difference in differences] == [(account, "ledger and Polar")]
     assert differences[0].theirs == 2 * differences[0].ours
+
+
+async def test_parked_and_overdue_billable_events_are_reported(town: Town, account: str) -> None:
+    await provision.apply(town.services)
+    town.use(account)
+    at = now()
+    assert local_differences(town.db, at) == []
+    late = local_differences(town.db, at + timedelta(minutes=61), account)
+    assert [(each.what, each.ours) for each in late if each.what == "undelivered"] == [("undelivered", Decimal(2496))]
+    with town.db.session() as session:
+        session.exec(select(OutboxMessage)).one().parked_at = at
+    assert [each.what for each in await reconcile(town.services)] == ["undelivered"]
+
+
+async def test_an_event_delivered_while_polar_is_asked_is_no_difference(town: Town, account: str) -> None:
+    await provision.apply(town.services)
+    town.use(account)
+    await delivery.deliver(town.services)
+    before = _billed(town.db, now(), account)[0]
+    town.use(account)
+    await delivery.deliver(town.services)
+    theirs = await polar_microusd(town, account)
+    assert not _agree(before, theirs)
+    assert _agree(await _still(town.services, before), theirs)

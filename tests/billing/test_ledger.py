@@ -149,7 +149,7 @@ def test_a_new_period_starts_at_the_subscriptions_own_boundary(
     settle(db, place(turn_id="turn-2", now=after), after)
     assert balance(db, account).charged_nanousd == 2_550_000
     assert balance(db, account).period_start == NOON + timedelta(days=1)
-    assert local_differences(db, after) == []
+    assert [one for one in local_differences(db, after) if one.what != "undelivered"] == []  # nothing delivers here
 
 
 def test_a_hold_at_the_limit_finds_the_new_period_by_itself(db: Database, account: str, place: Place) -> None:
