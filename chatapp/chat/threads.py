@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlmodel import Session, col, select
 
@@ -12,6 +13,7 @@ from chatapp.ids import AccountId, MessageId, is_id
 from chatapp.models import Figure, Message, Thread, Turn
 from chatapp.text import storable
 
+_Owned = TypeVar("_Owned", Thread, Message, Figure)
 TITLE_LENGTH = 60
 MAX_QUESTION_CHARACTERS = 20_000
 
@@ -59,39 +61,27 @@ def open_thread(db: Database, account_id: AccountId, thread_id: object) -> OpenT
 
 def owned_thread(session: Session, account_id: AccountId, thread_id: object) -> Thread:
     """The thread, if it is this account's. Raises NotFound."""
-    thread = session.get(Thread, thread_id) if is_id(thread_id) else None
-    if thread is None or thread.account_id != account_id:
-        raise NotFound
-    return thread
+    return _owned(session, Thread, account_id, thread_id)
 
 
 def owned_message(db: Database, account_id: AccountId, message_id: object) -> Message:
     """The message, if it is this account's. Raises NotFound."""
     with db.reading() as session:
-        message = session.get(Message, message_id) if is_id(message_id) else None
-    if message is None or message.account_id != account_id:
-        raise NotFound
-    return message
+        return _owned(session, Message, account_id, message_id)
 
 
 def owned_figure(db: Database, account_id: AccountId, figure_id: object) -> Figure:
     """The figure, if it is this account's. Raises NotFound."""
     with db.reading() as session:
-        figure = session.get(Figure, figure_id) if is_id(figure_id) else None
-    if figure is None or figure.account_id != account_id:
+        return _owned(session, Figure, account_id, figure_id)
+
+
+def _owned(session: Session, table: type[_Owned], account_id: AccountId, row_id: object) -> _Owned:
+    """The one check of whose a row is, for every id that comes from outside."""
+    row = session.get(table, row_id) if is_id(row_id) else None
+    if row is None or row.account_id != account_id:
         raise NotFound
-    return figure
-
-
-def rename_thread(db: Database, account_id: AccountId, thread_id: object, title: str) -> Thread:
-    """Give a thread another title. Raises NotFound, or ChatError for an empty one."""
-    cleaned = " ".join(title.split())[:200]
-    if not cleaned:
-        raise ChatError("A chat needs a title.")
-    with db.session() as session:
-        thread = owned_thread(session, account_id, thread_id)
-        thread.title = cleaned
-        return thread
+    return row
 
 
 def question_text(text: object) -> str:
