@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 from sqlalchemy import text
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from chatapp.db import Database
 
@@ -31,13 +33,28 @@ def _guarded_connect(self: socket.socket, address: object) -> None:
 socket.socket.connect = _guarded_connect  # type: ignore[method-assign]  # the guard around the network
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what drives the built app in a real Chromium, so that it can be run apart from everything else."""
-    for item in items:
-        folder = item.path.relative_to(ROOT / "tests").parts[0]
-        if folder in ("browser", "chaos", "benchmarks", "workers"):
-            item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group("page" if folder == "browser" else "processes"))
+BUILT = ("browser", "chaos", "benchmarks", "workers")
+"""The folders whose tests drive the built app in a real Chromium, so that they can be run apart from all others."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what drives the built app."""
+    if item.path.relative_to(ROOT / "tests").parts[0] in BUILT:
+        item.add_marker(pytest.mark.browser)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    """With `--dist loadscope`: two workers, one for the pages and one for whatever starts and kills processes.
+
+    What the tests of one kind share, a built app or the aftermath of a kill, is then made once. (xdist's own
+    `loadgroup` would say the same, but 3.8.0 writes the group where pytest 9.2 does not read it.)
+    """
+    return _ByKind(config, log) if config.getoption("dist") == "loadscope" else None
+
+
+class _ByKind(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return "page" if nodeid.startswith("tests/browser/") else "processes"
 
 
 def free_port() -> int:
