@@ -21,7 +21,7 @@ TRACEBACK_LINES = 200
 _DEPTH = 4
 """How deep the containers in a call's arguments are cleaned."""
 
-_NAMES = "|".join((cookies.SESSION, cookies.RECOVERY, cookies.FORM_EMAIL))
+_NAMES = "|".join((cookies.SESSION, cookies.RECOVERY, cookies.FORM))
 _COOKIE = re.compile(rf"\b((?:__Host-)?(?:{_NAMES})=)[^;,\s'\"\\]+")
 # As in an address, an address inside an address (%3D), JSON, and a dict's repr.
 _TOKEN = re.compile(

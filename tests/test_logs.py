@@ -33,7 +33,7 @@ def log() -> Iterator[tuple[logging.Logger, io.StringIO]]:
     logging.setLogRecordFactory(factory)
 
 
-@pytest.mark.parametrize("name", ["session", "__Host-session", "recovery", "__Host-recovery", "form_email"])
+@pytest.mark.parametrize("name", ["session", "__Host-session", "recovery", "__Host-recovery", "form"])
 def test_no_record_holds_the_value_of_a_cookie_of_ours(log: tuple[logging.Logger, io.StringIO], name: str) -> None:
     logger, written = log
     logger.warning("headers: %r", {"cookie": f"theme=dark; {name}={TOKEN}; other=1"})

@@ -8,7 +8,7 @@ from chatapp.settings import Settings
 
 SESSION = "session"
 RECOVERY = "recovery"
-FORM_EMAIL = "form_email"
+FORM = "form"
 """The address that somebody typed, for ten minutes, so that the next page can fill it in or name it. The
 State reads it from the websocket's header; it is never in a URL, which would end in histories and logs."""
 

@@ -59,6 +59,17 @@ def open_thread(db: Database, account_id: AccountId, thread_id: object) -> OpenT
         return OpenThread(thread, messages, MessageId(turn.id) if turn else None)
 
 
+def last_question(db: Database, account_id: AccountId, thread_id: object) -> str:
+    """What was asked last in a thread. Raises NotFound."""
+    with db.reading() as session:
+        thread = owned_thread(session, account_id, thread_id)
+        found = session.exec(select(Message.text).where(Message.thread_id == thread.id, Message.role == "user")
+                             .order_by(col(Message.created_at).desc(), col(Message.id).desc()).limit(1)).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
 def owned_thread(session: Session, account_id: AccountId, thread_id: object) -> Thread:
     """The thread, if it is this account's. Raises NotFound."""
     return _owned(session, Thread, account_id, thread_id)

@@ -36,9 +36,9 @@ def plain_card(title: str, *content: rx.Component) -> rx.Component:
 
 
 def card_form(*fields: rx.Component, action: str) -> rx.Component:
-    """A native form that keeps the address which was typed, and puts the cursor where it is needed."""
-    return post_form(FormStart.create(ready=rx.State.is_hydrated, email=Notices.email, field=Notices.field), *fields,
-                     action=action)
+    """A native form that keeps the address and the name which were typed, and puts the cursor where it is needed."""
+    return post_form(FormStart.create(ready=rx.State.is_hydrated, email=Notices.email, name=Notices.name,
+                                      field=Notices.field), *fields, action=action)
 
 
 def text_field(label: str, name: str, *, kind: str = "text", autocomplete: str = "off", hint: str = "",

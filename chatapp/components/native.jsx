@@ -81,22 +81,24 @@ export function AskForm({ connected, native, action, onAsk, children }) {
   );
 }
 
-// A form that was sent before and has come back: the address stands there again, and the cursor where it is needed.
-export function FormStart({ ready, email, field }) {
+// A form that was sent before and has come back: what was typed stands there again, and the cursor where it is needed.
+export function FormStart({ ready, email, name, field }) {
   const ref = useRef(null);
   const placed = useRef(null);
   useEffect(() => {
     if (!ready) return;
     const form = ref.current.closest("form");
-    const address = form.elements.namedItem("email");
-    if (address && !address.value) address.value = email;
+    for (const [key, typed] of Object.entries({ email, name })) {
+      const input = form.elements.namedItem(key);
+      if (input && !input.value) input.value = typed;
+    }
     const active = document.activeElement;
     if (form.contains(active) && active !== placed.current) return; // somebody is at work already
     const inputs = [...form.querySelectorAll("input:not([type=hidden])")];
     const empty = ({ required, value }) => required && !value;
     placed.current = inputs.find(({ name }) => name === field) ?? inputs.find(empty);
     placed.current?.focus();
-  }, [ready, email, field]);
+  }, [ready, email, name, field]);
   return <span ref={ref} hidden />;
 }
 

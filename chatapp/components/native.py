@@ -70,12 +70,14 @@ class FormStart(_Local):
     Attributes:
         ready: the page's state is there.
         email: put into the field `email`, unless something stands there already.
+        name: the same for the field `name`.
         field: the name of the field that has to be corrected, which gets the focus; else the first empty one does.
     """
 
     tag = "FormStart"
     ready: rx.Var[bool]
     email: rx.Var[str]
+    name: rx.Var[str]
     field: rx.Var[str]
 
 

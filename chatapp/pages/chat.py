@@ -48,7 +48,8 @@ def open_chat() -> rx.Component:
                 rx.el.div(
                     rx.cond(
                         Chat.open_id == thread_id,
-                        rx.fragment(rx.foreach(Chat.messages, message_view), rx.foreach(Latest.messages, message_view)),
+                        rx.fragment(rx.foreach(Chat.messages, message_view), rx.foreach(Latest.messages, message_view),
+                                    rx.cond(Latest.unfinished, _again())),
                         _skeleton(),
                     ),
                     class_name="column messages",
@@ -76,6 +77,10 @@ def message_view(message: MessageView) -> rx.Component:
             ),
         ),
     )
+
+
+def _again() -> rx.Component:
+    return rx.el.div(rx.el.button("Ask again", type="button", class_name="button", on_click=Chat.again))
 
 
 def _skeleton() -> rx.Component:

@@ -1,8 +1,8 @@
 """The forms of signing up, in and out: native POSTs, answered with a redirect to a page, so that cookies can be set.
 
-A refusal travels as `?error=<code>` (see `accounts.texts`); the address that was typed goes into a short-lived cookie
-of its own, never into a URL, and passwords go nowhere. No GET changes anything: a mail's link opens a page whose
-button posts here.
+A refusal travels as `?error=<code>` (see `accounts.texts`); the address that was typed (and the name, where there was
+one) goes into a short-lived cookie, never into a URL, and passwords go nowhere. No GET changes anything: a mail's link
+opens a page whose button posts here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from chatapp.routes.guard import Refusal, client_address, guarded, read_form, sa
 
 SIGN_IN, SIGN_UP, CHECK_MAIL = "/sign-in/", "/sign-up/", "/check-mail/"
 CONFIRM, NEW_PASSWORD = "/auth/confirm/", "/new-password/"
-FORM_EMAIL_SECONDS = 600
+FORM_SECONDS = 600
 EVEN_SECONDS = 0.6
 """The least time for an answer that must not tell, by its haste, whether an address is known."""
 
@@ -89,7 +89,7 @@ class _Auth:
         form = await read_form(request)
         everywhere = form.get("everywhere") == "1"
         refresh_token = await sign_in.sign_out(self._services, self._browser(request), everywhere=everywhere)
-        response = self._redirect("/", {}, sessions.cookie(""), self._form_email(""), Cookie(cookies.RECOVERY, "", 0))
+        response = self._redirect("/", {}, sessions.cookie(""), self._typed({}), Cookie(cookies.RECOVERY, "", 0))
         if refresh_token is not None:
             response.background = BackgroundTask(
                 sign_in.end_at_supabase, self._services, refresh_token, everywhere=everywhere
@@ -186,25 +186,27 @@ class _Auth:
             await asyncio.sleep(max(0.0, started + self._even_seconds - time.monotonic()))
 
     def _signed_in(self, done: SignedIn, next_path: str, query: dict[str, str] | None = None) -> RedirectResponse:
-        gone = (self._form_email(""), Cookie(cookies.RECOVERY, "", 0))
+        gone = (self._typed({}), Cookie(cookies.RECOVERY, "", 0))
         return self._redirect(next_path, query or {}, sessions.cookie(done.token), *gone)
 
     def _check_mail(
         self, purpose: str, form: Form, next_path: str, more: dict[str, str] | None = None
     ) -> RedirectResponse:
         query = {"for": purpose, **(more or {}), **_next(next_path)}
-        return self._redirect(CHECK_MAIL, query, self._form_email(form.get("email", "")))
+        return self._redirect(CHECK_MAIL, query, self._typed(form))
 
     def _refused(
         self, page: str, error: AccountError, form: Form, next_path: str, query: dict[str, str] | None = None
     ) -> RedirectResponse:
         if isinstance(error, Throttled):
             raise _too_often(error) from error
-        set_cookies = [self._form_email(form["email"])] if form.get("email") else []
+        set_cookies = [self._typed(form)] if form.get("email") else []
         return self._redirect(page, {**(query or {}), "error": error.code, **_next(next_path)}, *set_cookies)
 
-    def _form_email(self, email: str) -> Cookie:
-        return Cookie(cookies.FORM_EMAIL, quote(email.strip()[:254], safe=""), FORM_EMAIL_SECONDS)
+    def _typed(self, form: Form) -> Cookie:
+        """What has to stand in the form again: everything but the password. Without it, the cookie goes."""
+        kept = {name: form[name].strip()[:254] for name in ("email", "name") if form.get(name)}
+        return Cookie(cookies.FORM, quote(urlencode(kept), safe=""), FORM_SECONDS)
 
     def _redirect(self, path: str, query: dict[str, str], *set_cookies: Cookie) -> RedirectResponse:
         separator = "&" if "?" in path else "?"

@@ -77,6 +77,11 @@ class Latest(rx.State):
         return next((message.id for message in self.messages if message.src), "")
 
     @rx.var
+    def unfinished(self) -> bool:
+        """Whether the last answer ended before it was complete, so that the page offers to ask again."""
+        return bool(self.messages) and not self.messages[-1].src and self.messages[-1].status != "done"
+
+    @rx.var
     def count(self) -> int:
         """How many messages there are: when it changes, the page goes to its end."""
         return len(self.messages)
@@ -114,25 +119,27 @@ class Chat(rx.State):
             self.missing = True
             return
         views = [view_of(message) for message in opened.messages]
-        split = len(views) - 2 if views and views[-1].src else len(views)
+        split = len(views) - 2 if views and views[-1].status != "done" else len(views)
         self.open_id, self.title, self.messages = opened.thread.id, opened.thread.title, views[:split]
         latest.messages = views[split:]
 
     @rx.event
     async def send(self, form: dict[str, Any]) -> Any:  # noqa: ANN401 - Reflex' event specs
         """Ask. A new chat gets a page of its own; a refused question stays in the field."""
-        self.notice = ""
+        return await self._ask(form.get(COMPOSER), rx.set_value(COMPOSER, ""))
+
+    @rx.event
+    async def again(self) -> Any:  # noqa: ANN401 - Reflex' event specs
+        """Ask the chat's last question once more: its answer did not come to its end. The field keeps what is in it."""
+        if (await self.get_state(Latest)).running:  # a double click
+            return None
         try:
-            prompt = await runtime().answers.ask(await self._account(), self._thread_of_page(), form.get(COMPOSER))
-        except SpendingRefused as refusal:
-            return (await self.get_state(PlanDialog))._refuse(refusal)
+            question = await asyncio.to_thread(threads.last_question, runtime().services.db, await self._account(),
+                                               self._thread_of_page())
         except ChatError as error:
             self.notice = error.text
             return None
-        if self.open_id != prompt.thread_id:
-            return rx.redirect(f"/chat/{prompt.thread_id}/")
-        await self._append(prompt.text, prompt.message_id)
-        return rx.set_value(COMPOSER, "")
+        return await self._ask(question)
 
     @rx.event
     async def stop(self) -> None:
@@ -159,6 +166,21 @@ class Chat(rx.State):
     def dismiss(self) -> None:
         """Close the notice above the composer."""
         self.notice = ""
+
+    async def _ask(self, question: object, *asked: Any) -> Any:  # noqa: ANN401 - Reflex' event specs
+        """Begin an answer. Returns what the page does next: `asked`, or go to the new chat, or ask to pay."""
+        self.notice = ""
+        try:
+            prompt = await runtime().answers.ask(await self._account(), self._thread_of_page(), question)
+        except SpendingRefused as refusal:
+            return (await self.get_state(PlanDialog))._refuse(refusal)
+        except ChatError as error:
+            self.notice = error.text
+            return None
+        if self.open_id != prompt.thread_id:
+            return rx.redirect(f"/chat/{prompt.thread_id}/")
+        await self._append(prompt.text, prompt.message_id)
+        return list(asked)
 
     def _thread_of_page(self) -> str | None:
         """The thread in the address of the page that sent this event; None on the page for a new chat.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 import reflex as rx
 
@@ -34,6 +34,7 @@ class Notices(rx.State):
     step: str = ""
     purpose: str = ""
     email: str = ""
+    name: str = ""
     next: str = "/"
 
     @rx.event
@@ -48,8 +49,9 @@ class Notices(rx.State):
         self.link_type = query.get("type", "email")[:30]
         self.step, self.purpose = query.get("step", "")[:20], query.get("for", "signup")[:20]
         typed = cookies.find(self.router.headers.raw_headers.get("cookie"), cookies.full_name(
-            runtime().services.settings, cookies.FORM_EMAIL))
-        self.email = unquote(typed or "")[:254]
+            runtime().services.settings, cookies.FORM))
+        form = dict(parse_qsl(unquote(typed or "")[:3000]))
+        self.email, self.name = form.get("email", "")[:254], form.get("name", "")[:254]
         self.next = query.get("next", "/")[:300]
         (await self.get_state(PlanDialog)).reset()
         await (await self.get_state(Viewer))._load()

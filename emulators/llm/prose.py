@@ -8,7 +8,9 @@ from emulators.llm.conversation import Conversation, Source, ToolResult, key_ter
 
 NOTICE = "*No real model is connected: the local emulator put this answer together from the tools' results.*"
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9“\"])|\n+")
-_FIGURE = re.compile(r"(?:about |around |roughly )?\d[\d.,]* (?:to \d[\d.,]* )?[a-z°%$][\w°%/-]+(?: [a-z][\w/-]+)?")
+_UNIT = (r"(?:percent|%|°C|(?:milli)?seconds?|minutes?|hours?|days?|weeks?|months?|years?|(?:kilo)?met(?:re|er)s?|km|"
+         r"litres?|(?:kilo|milli)?grams?|kg|mg|tonnes?|watts?|kWh|decibels?|dollars?|times|million|billion)")
+_FIGURE = re.compile(rf"(?:about |around |roughly )?\d[\d.,]* (?:to \d[\d.,]* )?{_UNIT}(?!\w)")
 _ABOUT_FIGURES = re.compile(r"\bfigures?\b.*\b(drawn|shown)\b", re.I)
 _GREETING = re.compile(r"^\W*(hi|hello|hey|good (?:morning|evening|day)|thanks?|thank you)\b.{0,20}$", re.I | re.S)
 

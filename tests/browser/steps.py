@@ -79,7 +79,7 @@ def begin_chat(page: Page, app: RunningApp, question: str) -> None:
 
 def wait_for_answer(page: Page) -> Locator:
     """The last answer, once it has ended and is drawn."""
-    expect(page.get_by_role("button", name="Ask")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("button", name="Ask", exact=True)).to_be_visible(timeout=60_000)
     expect(answers(page).last).not_to_have_attribute("data-status", "streaming")
     # A finished answer is skipped while it is out of sight (content-visibility), and until the next frame has told
     # whether it is: what is asked of it in between finds no text.

@@ -125,10 +125,11 @@ def test_a_visitors_three_questions_are_theirs_after_signing_up(
     expect(steps.answers(page)).to_have_count(3)
 
 
-def test_an_error_stands_beside_its_field_and_the_address_stays(page: Page, app: RunningApp) -> None:
+def test_an_error_stands_beside_its_field_and_what_was_typed_stays(page: Page, app: RunningApp) -> None:
     email = steps.new_email()
     page.goto(f"{app.url}/sign-up/")
     page.get_by_label("E-mail address").fill(email)
+    page.get_by_label("Name").fill("Zoë & Co. = 100 %")
     page.get_by_label("Password").fill("short")
     page.get_by_role("button", name="Sign up").click()
     password = page.get_by_label("Password")
@@ -136,6 +137,7 @@ def test_an_error_stands_beside_its_field_and_the_address_stays(page: Page, app:
     expect(password).to_have_accessible_description(re.compile("at least 8 characters"))
     expect(password).to_have_attribute("aria-invalid", "true")
     expect(page.get_by_label("E-mail address")).to_have_value(email)
+    expect(page.get_by_label("Name")).to_have_value("Zoë & Co. = 100 %")
     page.goto(f"{app.url}/sign-in/")
     expect(page.get_by_label("E-mail address")).to_have_value(email)
     page.get_by_label("Password").fill(steps.PASSWORD)

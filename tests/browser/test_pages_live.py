@@ -44,6 +44,15 @@ def test_a_stopped_answer_keeps_what_had_arrived_and_its_price(
     expect(answer).to_contain_text("You stopped this answer.")
     expect(answer.locator("footer")).to_contain_text("$")
     expect(page.get_by_label("Your question")).to_be_focused()
+    pace(2000)
+    page.reload()
+    page.get_by_label("Your question").fill("Typed in the meantime")
+    page.get_by_role("button", name="Ask again").dblclick()
+    expect(steps.answers(page)).to_have_count(2)
+    expect(steps.wait_for_answer(page)).to_have_attribute("data-status", "done")
+    expect(page.get_by_role("group", name="You asked")).to_have_text([QUESTION, QUESTION])
+    expect(page.get_by_role("button", name="Ask again")).to_have_count(0)
+    expect(page.get_by_label("Your question")).to_have_value("Typed in the meantime")
 
 
 def test_the_reader_who_scrolled_up_is_left_alone_while_the_answer_grows(
@@ -74,7 +83,7 @@ def test_an_answer_goes_on_without_the_search_and_says_when_the_model_is_gone(
     steps.ask(page, "And now?")
     expect(steps.answers(page)).to_have_count(2)
     expect(steps.answers(page).last).to_contain_text("The model does not answer at the moment.", timeout=30_000)
-    expect(page.get_by_role("button", name="Ask")).to_be_visible()
+    expect(page.get_by_role("button", name="Ask", exact=True)).to_be_visible()
 
 
 def test_a_lost_server_is_said_and_what_was_typed_stays(

@@ -268,7 +268,7 @@ async def test_an_unconfirmed_person_is_sent_to_their_mail(sqlite_stage: Stage) 
     await browser.post("sign-up", email="a@example.com", password=PASSWORD)
     answer = await browser.sign_in("a@example.com")
     assert (path(answer), query(answer)) == ("/check-mail/", {"error": "email_not_confirmed"})
-    assert browser.http.cookies[cookies.FORM_EMAIL] == "a%40example.com"
+    assert browser.http.cookies[cookies.FORM] == "email%3Da%2540example.com"
     assert all("HttpOnly" in cookie for cookie in answer.headers.get_list("set-cookie"))
 
 
