@@ -218,6 +218,7 @@ class Hold(SQLModel, table=True):
         cost_bound_nanousd: the most that the step can cost.
         terms: plan, markup, billable, unit prices, price book version: what the settlement is computed with.
         estimate: quantities known so far; what a sweeper settles with when the process died.
+        bearer: `customer` | `platform`, which nothing is set aside for.
         lease_until: when the step is taken for dead.
     """
 
@@ -232,6 +233,7 @@ class Hold(SQLModel, table=True):
     cost_bound_nanousd: int = _nanousd()
     terms: dict[str, Any] = _json(dict)
     estimate: dict[str, Any] = _json(dict)
+    bearer: str = Field(default="customer", max_length=16, sa_column_kwargs={"server_default": "customer"})
     placed_at: datetime = _created()
     lease_until: datetime = _time(index=True)
 
@@ -247,8 +249,9 @@ class UsageEvent(SQLModel, table=True):
         cost_nanousd: what we pay. charge_nanousd: what we bill.
         overrun_nanousd: charge above the hold that the platform bears.
         exact: False for an estimate.
-        status: `ok` | `stopped` | `failed` | `interrupted`.
-        corrects: the id of the row that this one corrects.
+        status: `ok` | `stopped` | `failed` | `interrupted`, or of a correction's two rows `reversal` and `corrected`.
+        bearer: `customer`, or `platform` for what no customer is charged for: it counts towards no limit of theirs.
+        corrects: the id of the row that this one takes back (`reversal`) or replaces (`corrected`).
     """
 
     __tablename__ = "usage_event"
@@ -270,6 +273,7 @@ class UsageEvent(SQLModel, table=True):
     overrun_nanousd: int = _nanousd()
     exact: bool = True
     status: str = Field(default="ok", max_length=16)
+    bearer: str = Field(default="customer", max_length=16, sa_column_kwargs={"server_default": "customer"})
     corrects: str | None = Field(default=None, max_length=36)
     occurred_at: datetime = _time()
 

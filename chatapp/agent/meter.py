@@ -6,7 +6,8 @@
   without a measurement is settled as an estimate, not exact and never above the hold: vendors report zero for a
   request that was cancelled, and a report of zero is not a cost of zero.
 - A request that failed before its answer began releases its hold if that is certainly free (`errors.certainly_free`
-  has the rule); otherwise its input is settled as an estimate.
+  has the rule). Otherwise the vendor may have worked on it and bill us: its input is entered as an estimate that the
+  platform bears, since the customer got nothing. Who stops an answer before it begins pays for that input.
 
 One attempt is one hold: retries belong above the meter (`retrying`), and the SDK's own must be switched off.
 """
@@ -29,8 +30,9 @@ from pydantic_ai.usage import RequestUsage
 
 from chatapp.agent import bounds
 from chatapp.agent.bounds import InputBound
-from chatapp.agent.errors import certainly_free
+from chatapp.agent.errors import certainly_free, was_stopped
 from chatapp.agent.payer import Bill, Billing, Order, Payer, paid, place
+from chatapp.billing.hold_rows import CUSTOMER, PLATFORM
 from chatapp.billing.holds import InsufficientFunds
 from chatapp.billing.pricing import INPUT_BUCKETS, OUTPUT_BUCKET, UnitPrices
 
@@ -212,15 +214,21 @@ def buckets(usage: RequestUsage) -> dict[str, int]:
 def _billing(request: _Request, received: Callable[[], ModelResponse | None]) -> Billing:
     def bill(error: BaseException | None) -> Bill | None:
         response = received()
-        if response is None:
-            if error is not None and certainly_free(error):
+        if error is not None and not _has_begun(response):
+            if certainly_free(error):
                 return None
+            return Bill(request.estimate(None), exact=False, bearer=CUSTOMER if was_stopped(error) else PLATFORM)
+        if response is None:
             return Bill(request.estimate(None), exact=False)
         if _is_measured(response):
             return Bill(buckets(response.usage), exact=True)
         return Bill(_at_least(buckets(response.usage), request.estimate(response)), exact=False)
 
     return bill
+
+
+def _has_begun(response: ModelResponse | None) -> bool:
+    return response is not None and (bool(response.parts) or response.usage.total_tokens > 0)
 
 
 def _is_measured(response: ModelResponse) -> bool:

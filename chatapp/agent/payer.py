@@ -25,6 +25,7 @@ from typing import Literal, TypeAlias, TypeVar
 from chatapp.agent.errors import was_stopped
 from chatapp.billing import holds, ledger
 from chatapp.billing.entitlements import Entitlement
+from chatapp.billing.hold_rows import CUSTOMER, Bearer
 from chatapp.billing.holds import PlacedHold
 from chatapp.billing.pricing import UnitPrices
 from chatapp.db import Database, now
@@ -43,6 +44,7 @@ class Payer:
 
     Attributes:
         note_seconds: how much of a running step a crash may leave unrecorded.
+        bearer: `platform` for side calls, which no customer has asked for.
     """
 
     db: Database
@@ -51,6 +53,7 @@ class Payer:
     thread_id: str
     now: Callable[[], datetime] = field(default=now)
     note_seconds: float = 1.0
+    bearer: Bearer = CUSTOMER
 
     async def affordable_cost_usd(self) -> Decimal:
         """The cost, in dollars, that the turn may still incur."""
@@ -87,12 +90,14 @@ class Bill:
         quantities: in the buckets of the order's prices.
         exact: False for an estimate.
         cost_usd: what the vendor reported, in dollars; None where the prices make the cost.
+        bearer: `platform` for what may have cost something and brought the customer nothing.
         failed: the call came back without the result that was asked for.
     """
 
     quantities: Mapping[str, int]
     exact: bool
     cost_usd: Decimal | None = None
+    bearer: Bearer = CUSTOMER
     failed: bool = False
 
 
@@ -109,7 +114,7 @@ async def place(payer: Payer, order: Order) -> PlacedHold:
     hold = partial(
         holds.place, payer.db, payer.entitlement, turn_id=payer.turn_id, thread_id=payer.thread_id, kind=order.kind,
         provider=order.provider, name=order.name, prices=order.prices, bound_cost_usd=order.bound_cost_usd,
-        quantities_bound=order.bound, now=payer.now(),
+        quantities_bound=order.bound, bearer=payer.bearer, now=payer.now(),
     )
     return await _to_the_end(hold, undo=partial(holds.release, payer.db))
 
@@ -155,7 +160,7 @@ def _close(payer: Payer, hold: PlacedHold, bill: Bill | None, status: _Status) -
         return
     ledger.settle(
         payer.db, hold, bill.quantities, exact=bill.exact, status="failed" if bill.failed else status,
-        cost_usd=bill.cost_usd, now=payer.now(),
+        cost_usd=bill.cost_usd, bearer=bill.bearer, now=payer.now(),
     )
 
 

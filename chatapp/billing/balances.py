@@ -6,6 +6,7 @@ account's lock: what a transaction reads after it, no other transaction of the s
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlmodel import Session, col, select
 from chatapp.billing import periods
 from chatapp.billing.catalog import Plan
 from chatapp.billing.entitlements import spend_limit_nanousd
+from chatapp.billing.hold_rows import CUSTOMER
 from chatapp.billing.money import floor_nanousd
 from chatapp.billing.sql import insert, statement
 from chatapp.models import Balance, Hold, Subscription, UsageEvent
@@ -50,7 +52,9 @@ def reserve(
 
 
 def unreserve(session: Session, hold: Hold) -> None:
-    """Give back what a hold set aside."""
+    """Give back what a hold set aside: nothing, where the platform pays for the step."""
+    if hold.bearer != CUSTOMER:
+        return
     session.exec(
         update(Balance).where(col(Balance.account_id) == hold.account_id)
         .values(held_nanousd=Balance.held_nanousd - hold.amount_nanousd,
@@ -60,7 +64,9 @@ def unreserve(session: Session, hold: Hold) -> None:
 
 
 def enter(session: Session, event: UsageEvent) -> None:
-    """Count a ledger row in the running totals, if it belongs to their period."""
+    """Count a ledger row in the running totals, if it belongs to their period and the customer bears it."""
+    if event.bearer != CUSTOMER:
+        return
     session.exec(
         update(Balance)
         .where(col(Balance.account_id) == event.account_id, col(Balance.period_start) <= event.occurred_at)
@@ -68,6 +74,25 @@ def enter(session: Session, event: UsageEvent) -> None:
                 charged_nanousd=Balance.charged_nanousd + event.charge_nanousd),
         execution_options=statement,
     )
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What an account has cost in a period, and what it is charged for it, in nano-dollars."""
+
+    cost_nanousd: int
+    charge_nanousd: int
+
+
+def spent(session: Session, account_id: str, now: datetime) -> Spent:
+    """What was spent in the period around `now`: the running totals, or where they are older, the ledger's sum."""
+    start = period_of(session, account_id, now).start
+    balance = session.get(Balance, account_id)
+    if balance is not None and balance.period_start == start:
+        return Spent(balance.cost_nanousd, balance.charged_nanousd)
+    totals = _totals_since(account_id, start)
+    cost, charge = session.exec(select(totals["cost_nanousd"], totals["charged_nanousd"])).one()
+    return Spent(int(cost), int(charge))
 
 
 def period_of(session: Session, account_id: str, now: datetime) -> periods.Period:
@@ -102,7 +127,8 @@ def current(session: Session, account_id: str, now: datetime) -> Balance:
 
 
 def _totals_since(account_id: str, start: datetime) -> dict[str, Any]:
-    mine = and_(col(UsageEvent.account_id) == account_id, col(UsageEvent.occurred_at) >= start)
+    mine = and_(col(UsageEvent.account_id) == account_id, col(UsageEvent.occurred_at) >= start,
+                col(UsageEvent.bearer) == CUSTOMER)
     return {
         "cost_nanousd": select(func.coalesce(func.sum(UsageEvent.cost_nanousd), 0)).where(mine).scalar_subquery(),
         "charged_nanousd": select(func.coalesce(func.sum(UsageEvent.charge_nanousd), 0)).where(mine).scalar_subquery(),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from sqlalchemy import delete
 from sqlmodel import Session, col
@@ -16,6 +16,10 @@ from chatapp.billing.pricing import UnitPrices
 from chatapp.billing.sql import statement
 from chatapp.ids import HoldId
 from chatapp.models import Hold
+
+Bearer: TypeAlias = Literal["customer", "platform"]
+CUSTOMER: Final = "customer"
+PLATFORM: Final = "platform"
 
 LEASE = timedelta(minutes=5)
 """How long a step may say nothing before it is taken for dead: longer than any timeout of a model or a tool."""
@@ -30,6 +34,7 @@ class PlacedHold:
         amount_nanousd: the charge that is set aside.
         cost_bound_nanousd: the most that the step is expected to cost.
         prices: None for a step whose vendor reports the cost itself.
+        bearer: who pays for it; for `platform` nothing is set aside and nothing is charged.
     """
 
     id: HoldId
@@ -45,6 +50,7 @@ class PlacedHold:
     amount_nanousd: int
     cost_bound_nanousd: int
     prices: UnitPrices | None
+    bearer: Bearer = CUSTOMER
 
     def cost_usd(self, quantities: Mapping[str, int], *, reported_usd: Decimal | None = None) -> Decimal:
         """What these quantities cost in dollars: by the unit prices, or as the vendor reported where there are none.
@@ -70,8 +76,8 @@ def row_of(hold: PlacedHold, estimate: Mapping[str, int], now: datetime) -> Hold
     return Hold(
         id=hold.id, account_id=hold.account_id, turn_id=hold.turn_id, thread_id=hold.thread_id, kind=hold.kind,
         provider=hold.provider, name=hold.name, amount_nanousd=hold.amount_nanousd,
-        cost_bound_nanousd=hold.cost_bound_nanousd, terms=hold.terms, estimate=dict(estimate), placed_at=now,
-        lease_until=now + LEASE,
+        cost_bound_nanousd=hold.cost_bound_nanousd, terms=hold.terms, estimate=dict(estimate), bearer=hold.bearer,
+        placed_at=now, lease_until=now + LEASE,
     )
 
 
@@ -82,7 +88,7 @@ def hold_of(row: Hold) -> PlacedHold:
         id=HoldId(row.id), account_id=row.account_id, turn_id=row.turn_id, thread_id=row.thread_id, kind=row.kind,
         provider=row.provider, name=row.name, plan_key=row.terms["plan"], markup=Decimal(row.terms["markup"]),
         billable=row.terms["billable"], amount_nanousd=row.amount_nanousd, cost_bound_nanousd=row.cost_bound_nanousd,
-        prices=None if prices is None else pricing.from_json(prices),
+        prices=None if prices is None else pricing.from_json(prices), bearer=cast(Bearer, row.bearer),
     )
 
 

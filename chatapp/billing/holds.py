@@ -18,9 +18,9 @@ from sqlmodel import Session, col, select
 from chatapp.billing import balances, ledger, pricing
 from chatapp.billing.catalog import NO_LIMIT_USD
 from chatapp.billing.entitlements import PLAN_CHANGING, Entitlement, spend_limit_nanousd
+from chatapp.billing.hold_rows import CUSTOMER, Bearer, row_of, take
 from chatapp.billing.hold_rows import LEASE as LEASE
 from chatapp.billing.hold_rows import PlacedHold as PlacedHold
-from chatapp.billing.hold_rows import row_of, take
 from chatapp.billing.money import cost_that_charges_at_most, floor_nanousd, format_usd, price, usd
 from chatapp.billing.pricing import UnitPrices
 from chatapp.billing.sql import statement
@@ -48,26 +48,30 @@ class InsufficientFunds(Exception):
 def place(
     db: Database, entitlement: Entitlement, *, turn_id: str, thread_id: str, kind: Literal["model", "tool"],
     provider: str, name: str, prices: UnitPrices | None, bound_cost_usd: Decimal,
-    quantities_bound: Mapping[str, int], now: datetime,
+    quantities_bound: Mapping[str, int], bearer: Bearer = CUSTOMER, now: datetime,
 ) -> PlacedHold:
     """Set aside the charge of `bound_cost_usd`, the most that a step can cost.
 
     `quantities_bound` are the quantities of that bound: what a sweep starts from before the first checkpoint.
     Without `prices` the vendor reports the cost itself, and an unanswered step is taken to have cost its bound.
+    What the platform bears (a side call) is noted in the same way, and counts towards no limit of the customer.
 
     Raises:
         InsufficientFunds: it does not fit; nothing is held and nothing must be sent.
     """
     plan = entitlement.plan
-    bound = price(bound_cost_usd, markup=plan.markup, billable=plan.billable)
+    billable = plan.billable and bearer == CUSTOMER
+    bound = price(bound_cost_usd, markup=plan.markup, billable=billable)
     hold = PlacedHold(
         id=HoldId(new_id()), account_id=entitlement.account_id, turn_id=turn_id, thread_id=thread_id, kind=kind,
-        provider=provider, name=name, plan_key=plan.key, markup=plan.markup, billable=plan.billable,
+        provider=provider, name=name, plan_key=plan.key, markup=plan.markup, billable=billable,
         amount_nanousd=bound.charge_nanousd, cost_bound_nanousd=bound.cost_nanousd, prices=prices,
+        bearer=bearer,
     )
     hold.cost_usd(quantities_bound, reported_usd=bound_cost_usd)  # a bucket without a price is found before it is used
     with db.session() as session:
-        _reserve(session, entitlement, hold, now)
+        if bearer == CUSTOMER:
+            _reserve(session, entitlement, hold, now)
         session.add(row_of(hold, pricing.first_estimate(kind, quantities_bound), now))
     return hold
 
@@ -168,7 +172,7 @@ def _reserve(session: Session, entitlement: Entitlement, hold: PlacedHold, now: 
 def _turn_cost_nanousd(session: Session, turn_id: str) -> int:
     """What the turn has cost and may yet cost. After `balances` locked the account, no one else can change it."""
     spent = session.exec(select(func.coalesce(func.sum(UsageEvent.cost_nanousd), 0))
-                         .where(UsageEvent.turn_id == turn_id)).one()
+                         .where(UsageEvent.turn_id == turn_id, UsageEvent.bearer == CUSTOMER)).one()
     held = session.exec(select(func.coalesce(func.sum(Hold.cost_bound_nanousd), 0))
-                        .where(Hold.turn_id == turn_id)).one()
+                        .where(Hold.turn_id == turn_id, Hold.bearer == CUSTOMER)).one()
     return int(spent) + int(held)

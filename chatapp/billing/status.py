@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from chatapp.billing import admission, balances, ledger, subscriptions
+from chatapp.billing import admission, balances, subscriptions
 from chatapp.billing.entitlements import quota_window, spend_limit_nanousd
 from chatapp.billing.money import format_usd
 from chatapp.db import Database
@@ -15,8 +15,8 @@ from chatapp.settings import Settings
 
 def status(db: Database, settings: Settings, account_id: str, now: datetime) -> dict[str, Any]:
     """Plan, period, spending and quotas as JSON; amounts in nano-dollars and as text, times in ISO 8601."""
-    spent = ledger.period_total(db, account_id, now)
     with db.reading() as session:
+        spent = balances.spent(session, account_id, now)
         plan = subscriptions.plan_in(session, account_id, settings, now)
         period = balances.period_of(session, account_id, now)
         balance, subscription = session.get(Balance, account_id), session.get(Subscription, account_id)
@@ -29,7 +29,7 @@ def status(db: Database, settings: Settings, account_id: str, now: datetime) -> 
         "cancels_at": _iso(subscription.ends_at) if subscription and plan.for_sale else None,
         "period": {"start": _iso(period.start), "end": _iso(period.end)},
         "spent_nanousd": spent.charge_nanousd, "spent": format_usd(spent.charge_nanousd),
-        "cost_nanousd": spent.cost_nanousd, "exact": spent.exact,
+        "cost_nanousd": spent.cost_nanousd,
         "spend_limit_nanousd": limit, "spend_limit": None if limit is None else format_usd(limit),
         "quotas": [
             {"name": quota.name, "limit": quota.limit, "left": max(0, quota.limit - used[quota.name]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chatapp.billing.hold_rows import CUSTOMER
 from chatapp.billing.money import NANO_PER_CENT, microusd, usd
 from chatapp.billing.pricing import INPUT_BUCKETS, OUTPUT_BUCKET
 from chatapp.models import UsageEvent
@@ -37,9 +38,13 @@ def _metadata(event: UsageEvent) -> dict[str, Any]:
     metadata: dict[str, Any] = {key: text[:MAX_TEXT] for key, text in texts.items() if text}
     metadata |= {bucket: int(quantity) for bucket, quantity in event.quantities.items()}
     metadata["exact"] = event.exact
+    if event.corrects:
+        metadata["corrects"] = event.corrects
+    if event.bearer != CUSTOMER:
+        metadata["bearer"] = event.bearer
     if abs(event.cost_nanousd) <= MAX_COST_CENTS * NANO_PER_CENT:
         metadata["_cost"] = {"amount": format(usd(event.cost_nanousd) * 100, "f"), "currency": "usd"}
-    if event.kind == "model":
+    if event.kind == "model" and event.cost_nanousd >= 0:  # a reversal has no number of tokens that a vendor could know
         metadata["_llm"] = _llm(event)
     return metadata
 

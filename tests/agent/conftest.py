@@ -124,7 +124,7 @@ class Desk:
             balance = session.get(Balance, self.account_id)
         rows = self.ledger()
         total = ledger.turn_total(self.db, self.turn_id)
-        assert total.cost_nanousd == sum(row.cost_nanousd for row in rows)
+        assert total.cost_nanousd == sum(row.cost_nanousd for row in rows if row.bearer == "customer")
         if balance is None:
             assert rows == []
             return
@@ -132,6 +132,7 @@ class Desk:
         assert total.charge_nanousd == sum(row.charge_nanousd for row in rows)
         assert balance.charged_nanousd == self.charged_nanousd()
         assert all(row.overrun_nanousd == 0 for row in rows)
+        assert all(row.charge_nanousd == 0 for row in rows if row.bearer == "platform")
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ async def test_a_failure_in_the_middle_is_settled_as_failed_and_told(desk: Desk)
 @pytest.mark.parametrize(
     ("phase", "rows"), [("connect", 0), ("pool", 0), ("read", 1), ("write", 1), (None, 1)]
 )
-async def test_a_request_that_never_left_is_free_and_one_that_got_lost_is_estimated(
+async def test_a_request_that_never_left_is_free_and_one_that_got_lost_is_borne_by_the_platform(
     sqlite_desk: Desk, phase: str | None, rows: int
 ) -> None:
     attempts: list[int] = []
@@ -172,7 +172,8 @@ async def test_a_request_that_never_left_is_free_and_one_that_got_lost_is_estima
         yield "Here."
 
     await sqlite_desk.ask(scripted(script))
-    assert [(row.exact, row.status) for row in sqlite_desk.ledger()] == [(False, "failed")] * rows + [(True, "ok")]
+    assert [(row.exact, row.status, row.bearer) for row in sqlite_desk.ledger()] == [
+        *[(False, "failed", "platform")] * rows, (True, "ok", "customer")]
     sqlite_desk.assert_settled()
 
 
@@ -242,7 +243,7 @@ async def test_text_is_shown_as_it_comes_and_a_whole_answer_is_exact(desk: Desk)
 
 
 @pytest.mark.parametrize(("status", "rows"), [(408, 1), (504, 1), (524, 1), (400, 0), (429, 0), (503, 0)])
-async def test_a_gateway_s_time_out_is_estimated_and_a_vendor_s_refusal_is_free(
+async def test_a_gateway_s_time_out_is_borne_by_the_platform_and_a_vendor_s_refusal_is_free(
     sqlite_desk: Desk, status: int, rows: int
 ) -> None:
     def script(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
@@ -251,7 +252,8 @@ async def test_a_gateway_s_time_out_is_estimated_and_a_vendor_s_refusal_is_free(
     deps = sqlite_desk.deps(FunctionModel(script, model_name="emulated-model"))
     with pytest.raises(ModelHTTPError):
         await Agent(metered(sqlite_desk.settings, deps.model, deps.payer)).run("Why?")
-    assert [(row.exact, row.status) for row in sqlite_desk.ledger()][:1] == [(False, "failed")] * rows
+    assert [(row.exact, row.status, row.bearer) for row in sqlite_desk.ledger()][:1] == (
+        [(False, "failed", "platform")] * rows)
     sqlite_desk.assert_settled()
 
 

@@ -132,11 +132,12 @@ async def test_a_bad_moment_of_the_vendor_is_retried_and_costs_nothing(outside: 
     outside.desk.assert_settled()
 
 
-async def test_an_answer_that_got_lost_is_estimated_and_asked_for_again(outside: Outside) -> None:
+async def test_an_answer_that_got_lost_is_estimated_for_the_platform_and_asked_for_again(outside: Outside) -> None:
     outside.fault("lost_answer")
     events = await outside.ask("Hello")
     assert isinstance(events[-1], Finished)
-    assert [(row.exact, row.status) for row in outside.desk.ledger()] == [(False, "failed"), (True, "ok")]
+    assert [(row.exact, row.status, row.bearer) for row in outside.desk.ledger()] == [
+        (False, "failed", "platform"), (True, "ok", "customer")]
     assert len(outside.new()) == 2, "the vendor has served both"
     outside.desk.assert_settled()
 

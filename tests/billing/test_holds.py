@@ -14,8 +14,9 @@ from chatapp.billing.catalog import FREE, PAY_PER_USE, UNLIMITED, without_limits
 from chatapp.billing.holds import InsufficientFunds, PlacedHold
 from chatapp.billing.money import price
 from chatapp.billing.pricing import UnpricedQuantity
+from chatapp.billing.reconcile import local_differences
 from chatapp.db import Database
-from chatapp.models import Hold, UsageEvent
+from chatapp.models import Hold, OutboxMessage, UsageEvent
 from tests.billing.conftest import BOUND, PRICES, Place, balance, entitlement, new_account, set_limit
 
 CHARGE = 4_200_000
@@ -220,14 +221,33 @@ def test_a_hold_that_cannot_be_settled_keeps_no_other_from_being_swept(
         assert session.get(UsageEvent, sound.id) is not None
 
 
-def test_real_figures_that_come_after_a_sweep_are_reported_with_the_estimate(
-    db: Database, place: Place, now: datetime, caplog: pytest.LogCaptureFixture
+def test_what_the_platform_bears_is_recorded_and_counts_towards_nothing_of_the_customer(
+    db: Database, account: str, place: Place, now: datetime
 ) -> None:
-    hold = place()
-    later = now + timedelta(hours=1)
-    holds.sweep(db, later)
-    row = ledger.settle(db, hold, {"input_tokens": 900, "output_tokens": 90}, exact=True, status="ok", now=later)
-    assert not row.exact
-    told = [record.getMessage() for record in caplog.records if "really cost" in record.getMessage()]
-    assert len(told) == 1
-    assert f"estimate of {row.cost_nanousd} nano-dollars, and really cost 3150000" in told[0]
+    before = holds.affordable_cost_usd(db, entitlement(account), "turn-1", now)
+    hold = place(bearer="platform")
+    assert holds.affordable_cost_usd(db, entitlement(account), "turn-1", now) == before
+    event = ledger.settle(db, hold, BOUND, exact=True, status="ok", now=now)
+    assert (event.bearer, event.billable, event.cost_nanousd, event.charge_nanousd) == ("platform", False, 3_500_000, 0)
+    assert holds.affordable_cost_usd(db, entitlement(account), "turn-1", now) == before
+    swept = place(bearer="platform")
+    assert holds.sweep(db, now + timedelta(hours=1)) == 1
+    with db.reading() as session:
+        row = session.get(UsageEvent, swept.id)
+    assert row is not None
+    assert (row.bearer, row.charge_nanousd) == ("platform", 0)
+    assert (balance(db, account).held_nanousd, balance(db, account).cost_nanousd) == (0, 0)
+    assert local_differences(db, now) == []
+
+
+def test_the_platform_can_take_over_a_step_that_was_held_for_the_customer(
+    db: Database, account: str, place: Place, now: datetime
+) -> None:
+    event = ledger.settle(db, place(), BOUND, exact=False, status="failed", bearer="platform", now=now)
+    assert (event.bearer, event.billable, event.cost_nanousd, event.charge_nanousd) == ("platform", False, 3_500_000, 0)
+    row = balance(db, account)
+    assert (row.held_nanousd, row.held_cost_nanousd, row.charged_nanousd, row.cost_nanousd) == (0, 0, 0, 0)
+    assert ledger.turn_total(db, "turn-1").cost_nanousd == 0
+    with db.reading() as session:
+        payload = session.exec(select(OutboxMessage)).one().payload
+    assert (payload["name"], payload["metadata"]["bearer"]) == ("usage.included", "platform")

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import select
 
 from chatapp.billing import balances, holds, ledger
+from chatapp.billing.balances import Spent
 from chatapp.billing.catalog import FREE, PAY_PER_USE
 from chatapp.billing.explain import explain
 from chatapp.billing.ledger import Total, UnknownHold
@@ -21,6 +22,11 @@ from tests.billing.conftest import NOON, Place, balance, entitlement, new_accoun
 
 USED = {"input_tokens": 800, "cache_read_tokens": 100, "output_tokens": 10}
 """Costs $0.002125, is charged $0.00255."""
+
+
+def _spent(db: Database, account_id: str, now: datetime) -> Spent:
+    with db.reading() as session:
+        return balances.spent(session, account_id, now)
 
 
 def settle(db: Database, hold: holds.PlacedHold, now: datetime, **changes: object) -> UsageEvent:
@@ -141,12 +147,13 @@ def test_a_new_period_starts_at_the_subscriptions_own_boundary(
     subscribe(db, account, PAY_PER_USE, start=start, end=NOON + timedelta(days=1))
     settle(db, place(), NOON)
     after = NOON + timedelta(days=2)
-    assert ledger.period_total(db, account, NOON).charge_nanousd == 2_550_000
-    assert ledger.period_total(db, account, after).charge_nanousd == 0
+    assert _spent(db, account, NOON) == Spent(2_125_000, 2_550_000)
+    assert _spent(db, account, after) == Spent(0, 0)
     may = entitlement(account, budget_usd="500")
     assert holds.affordable_cost_usd(db, may, "turn-9", NOON) == Decimal("83.331208333")
     assert holds.affordable_cost_usd(db, may, "turn-9", after) == Decimal("83.333333333")
     settle(db, place(turn_id="turn-2", now=after), after)
+    assert _spent(db, account, after) == Spent(2_125_000, 2_550_000)
     assert balance(db, account).charged_nanousd == 2_550_000
     assert balance(db, account).period_start == NOON + timedelta(days=1)
     assert [one for one in local_differences(db, after) if one.what != "undelivered"] == []  # nothing delivers here
@@ -163,7 +170,7 @@ def test_a_hold_at_the_limit_finds_the_new_period_by_itself(db: Database, accoun
 
 def test_another_accounts_rows_are_in_no_total(db: Database, account: str, place: Place, now: datetime) -> None:
     settle(db, place(), now)
-    assert ledger.period_total(db, new_account(db), now) == Total(0, 0, exact=True, billable=False)
+    assert _spent(db, new_account(db), now) == Spent(0, 0)
 
 
 def test_a_charge_can_be_explained_to_the_last_digit(db: Database, place: Place, now: datetime) -> None:

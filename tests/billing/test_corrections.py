@@ -1,0 +1,134 @@
+"""Invariant 3: a row never changes; a correction is one row that takes it back and one that says what is right."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from sqlmodel import select
+
+from chatapp.billing import corrections, delivery, holds, ledger
+from chatapp.billing.catalog import FREE
+from chatapp.billing.corrections import NotCorrectable
+from chatapp.billing.explain import explain
+from chatapp.billing.reconcile import local_differences, reconcile
+from chatapp.db import Database, now
+from chatapp.models import Hold, OutboxMessage, UsageEvent
+from tests.billing.conftest import BOUND, NOON, PRICES, Place, balance, entitlement
+from tests.billing.test_delivery import polar_microusd
+from tests.billing.town import Town
+
+LATER = NOON + timedelta(hours=1)
+REAL = {"input_tokens": 200, "output_tokens": 20}
+"""Costs $0.0007, is charged $0.00084."""
+
+
+def _rows(db: Database) -> list[UsageEvent]:
+    with db.reading() as session:
+        return list(session.exec(select(UsageEvent).order_by(UsageEvent.occurred_at, UsageEvent.status.desc())))  # type: ignore[attr-defined]
+
+
+def _swept(db: Database, place: Place) -> holds.PlacedHold:
+    """A step that a sweep took for dead: its estimate is a third of the input, $0.000835."""
+    hold = place()
+    assert holds.sweep(db, NOON + timedelta(minutes=30)) == 1
+    return hold
+
+
+def test_real_figures_that_come_after_a_sweep_correct_its_estimate(db: Database, account: str, place: Place) -> None:
+    hold = _swept(db, place)
+    [estimate] = _rows(db)
+    right = ledger.settle(db, hold, REAL, exact=True, status="ok", now=LATER)
+    first, reversal, corrected = _rows(db)
+    assert (first.id, first.charge_nanousd) == (estimate.id, estimate.charge_nanousd), "the row stays as it was"
+    assert (reversal.corrects, reversal.status) == (first.id, "reversal")
+    assert reversal.charge_nanousd == -first.charge_nanousd
+    assert reversal.quantities == {"input_tokens": -334}
+    assert (corrected.id, corrected.status, corrected.exact) == (right.id, "corrected", True)
+    assert (corrected.cost_nanousd, corrected.charge_nanousd, corrected.quantities) == (700_000, 840_000, REAL)
+    total = ledger.turn_total(db, "turn-1")
+    assert (total.cost_nanousd, total.charge_nanousd, total.exact) == (700_000, 840_000, True)
+    assert balance(db, account).charged_nanousd == 840_000
+    assert local_differences(db, LATER - timedelta(minutes=31)) == []
+
+
+def test_figures_that_come_twice_or_in_many_threads_correct_once(db: Database, account: str, place: Place) -> None:
+    hold = _swept(db, place)
+    with ThreadPoolExecutor(6) as pool:
+        rows = list(pool.map(
+            lambda _: ledger.settle(db, hold, REAL, exact=True, status="ok", now=LATER).id, range(6)))
+    assert len(set(rows)) == 1
+    assert len(_rows(db)) == 3
+    assert balance(db, account).charged_nanousd == 840_000
+
+
+def test_a_customer_never_pays_more_by_a_correction(db: Database, account: str, place: Place) -> None:
+    hold = _swept(db, place)
+    [estimate] = _rows(db)
+    dear = {"input_tokens": 900, "output_tokens": 90}
+    right = ledger.settle(db, hold, dear, exact=True, status="ok", now=LATER)
+    assert (right.cost_nanousd, right.charge_nanousd) == (3_150_000, estimate.charge_nanousd)
+    assert right.overrun_nanousd == 3_780_000 - estimate.charge_nanousd
+    assert balance(db, account).charged_nanousd == estimate.charge_nanousd
+
+
+def test_an_estimate_that_comes_late_changes_nothing(db: Database, place: Place) -> None:
+    hold = _swept(db, place)
+    assert ledger.settle(db, hold, REAL, exact=False, status="stopped", now=LATER).status == "interrupted"
+    assert len(_rows(db)) == 1
+
+
+def test_an_operator_can_correct_a_row_and_the_corrected_row_again(db: Database, account: str, place: Place) -> None:
+    wrong = ledger.settle(db, place(), REAL, exact=True, status="ok", now=NOON)
+    first = corrections.correct(db, wrong.id, {"output_tokens": 1}, Decimal("0.00001"), reason="a typo", now=LATER)
+    assert corrections.correct(db, wrong.id, REAL, Decimal(9), reason="again", now=LATER).id == first.id
+    second = corrections.correct(db, first.id, {}, Decimal(0), reason="a gift", now=LATER)
+    assert (second.charge_nanousd, second.terms["reason"], balance(db, account).charged_nanousd) == (0, "a gift", 0)
+    [reversal] = [row for row in _rows(db) if row.corrects == wrong.id and row.status == "reversal"]
+    for impossible in (reversal.id, "01a1f999-fde9-75b8-b238-8afaa570d8a5", "nonsense"):
+        with pytest.raises(NotCorrectable):
+            corrections.correct(db, impossible, {}, Decimal(0), reason="no", now=LATER)
+    with pytest.raises(ValueError, match="is no price"):
+        corrections.correct(db, second.id, {}, Decimal(-1), reason="no", now=LATER)
+
+
+def test_a_correction_counts_in_the_period_in_which_it_is_entered(db: Database, account: str, place: Place) -> None:
+    wrong = ledger.settle(db, place(), REAL, exact=True, status="ok", now=NOON)
+    next_month = NOON + timedelta(days=30)
+    corrections.correct(db, wrong.id, {}, Decimal(0), reason="a gift", now=next_month)
+    assert balance(db, account).charged_nanousd == -840_000
+    assert [one for one in local_differences(db, next_month) if one.what != "undelivered"] == []
+
+
+def test_usage_that_is_included_is_corrected_in_its_cost(db: Database, account: str, place: Place) -> None:
+    hold = place(entitlement=entitlement(account, FREE, "0.25"))
+    holds.sweep(db, NOON + timedelta(minutes=30))
+    right = ledger.settle(db, hold, REAL, exact=True, status="ok", now=LATER)
+    assert (right.billable, right.cost_nanousd, right.charge_nanousd, right.overrun_nanousd) == (False, 700_000, 0, 0)
+    assert balance(db, account).cost_nanousd == 700_000
+
+
+async def test_polar_receives_both_rows_and_their_sum_is_the_right_charge(town: Town, account: str) -> None:
+    hold = holds.place(
+        town.db, entitlement(account), turn_id="turn", thread_id="thread", kind="model", provider="openai",
+        name="gpt-x", prices=PRICES, bound_cost_usd=Decimal("0.0035"), quantities_bound=BOUND, now=now())
+    with town.db.session() as session:
+        session.get_one(Hold, hold.id).lease_until = now() - timedelta(seconds=1)
+    assert holds.sweep(town.db, now()) == 1
+    ledger.settle(town.db, hold, REAL, exact=True, status="ok", now=now())
+    assert await delivery.deliver(town.services) == 3
+    assert await polar_microusd(town, account) == Decimal(840)
+    assert await reconcile(town.services) == []
+
+
+def test_a_reversal_explains_itself(db: Database, place: Place) -> None:
+    hold = _swept(db, place)
+    ledger.settle(db, hold, REAL, exact=True, status="ok", now=LATER)
+    with db.reading() as session:
+        assert len(session.exec(select(OutboxMessage)).all()) == 3
+    for row in _rows(db):
+        text = explain(db, row.id)
+        assert text is not None
+        assert str(row.id)[:8] in text or row.status in text
