@@ -9,7 +9,11 @@ from chatapp.components.icons import icon
 from chatapp.components.native import AskForm
 from chatapp.components.plans import update_payment
 from chatapp.state.chat import COMPOSER, Chat, Latest
+from chatapp.state.price import NextPrice
 from chatapp.state.viewer import Viewer
+
+PRICE = "next-price"
+"""The id of what a question will cost, which describes the text field."""
 
 
 def composer(*, new: bool) -> rx.Component:
@@ -28,7 +32,7 @@ def composer(*, new: bool) -> rx.Component:
                 class_name="notice", role="alert")),
             AskForm.create(_field(), _button(), connected=Viewer.known, native=new, action=api("/api/chat/start"),
                            on_ask=Chat.send),
-            rx.el.p("Answers can be wrong. Check the sources.", class_name="under"),
+            _under(),
             class_name="column",
         ),
         class_name="composer",
@@ -43,11 +47,22 @@ def _payment_due() -> rx.Component:
     ))
 
 
+def _under() -> rx.Component:
+    """The line below the field. It has its place before the price is known, so that nothing moves when it comes."""
+    return rx.el.p(
+        rx.cond(NextPrice.text != "", rx.fragment(
+            rx.el.span(rx.el.span("Price of a question: ", class_name="visually-hidden"), NextPrice.text, id=PRICE),
+            rx.el.span("·", class_name="dot", aria_hidden="true"))),
+        rx.el.span("Answers can be wrong. Check the sources."),
+        class_name="under",
+    )
+
+
 def _field() -> rx.Component:
     return rx.fragment(
         rx.el.label("Your question", html_for=COMPOSER, class_name="visually-hidden"),
         rx.el.textarea(id=COMPOSER, name=COMPOSER, rows=1, placeholder="Ask a question", required=True,
-                       enter_key_submit=True, custom_attrs={"autoComplete": "off"}),
+                       enter_key_submit=True, custom_attrs={"autoComplete": "off", "aria-describedby": PRICE}),
     )
 
 

@@ -1,4 +1,4 @@
-"""Checkout, portal and the account's status over HTTP. Forms are native: they work without any script."""
+"""Checkout, portal, the account's status and its next price over HTTP. Forms are native: they need no script."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from starlette.routing import Route
 from chatapp.accounts import sessions
 from chatapp.accounts.sessions import Session
 from chatapp.billing import checkout
+from chatapp.billing.quotes import quote
 from chatapp.billing.status import status
 from chatapp.billing.texts import BillingRefused
 from chatapp.db import now
@@ -20,7 +21,7 @@ from chatapp.services import Services
 
 
 def routes(services: Services) -> list[Route]:
-    """`POST /api/billing/checkout`, `POST /api/billing/portal`, `GET /api/billing/status`."""
+    """`POST /api/billing/checkout`, `POST /api/billing/portal`, `GET /api/billing/status`, `GET /api/billing/quote`."""
     settings = services.settings
 
     async def session_of(request: Request) -> Session | None:
@@ -52,15 +53,28 @@ def routes(services: Services) -> list[Route]:
         """The status of the session's own account; 403 without a session."""
         session = await session_of(request)
         if session is None:
-            return JSONResponse({"error": "Sign in to see your plan."}, 403, {"Cache-Control": "no-store"})
+            return _nobody()
         found = await asyncio.to_thread(status, services.db, settings, session.account_id, now())
         return JSONResponse(found, headers={"Cache-Control": "no-store"})
+
+    async def show_quote(request: Request) -> Response:
+        """What the next question of the session's own account will cost; 403 without a session."""
+        session = await session_of(request)
+        if session is None:
+            return _nobody()
+        found = await asyncio.to_thread(quote, services.db, settings, session.account_id, now())
+        return JSONResponse(found.as_json(), headers={"Cache-Control": "no-store"})
 
     return [
         Route("/api/billing/checkout", guarded(settings, start_checkout), methods=["POST"]),
         Route("/api/billing/portal", guarded(settings, open_portal), methods=["POST"]),
         Route("/api/billing/status", show_status, methods=["GET"]),
+        Route("/api/billing/quote", show_quote, methods=["GET"]),
     ]
+
+
+def _nobody() -> Response:
+    return JSONResponse({"error": "Sign in to see your plan."}, 403, {"Cache-Control": "no-store"})
 
 
 def _to(url: str) -> Response:

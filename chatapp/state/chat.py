@@ -17,6 +17,7 @@ from chatapp.models import Message
 from chatapp.state.chats import Chats
 from chatapp.state.notices import TEXTS
 from chatapp.state.plan import PlanDialog
+from chatapp.state.price import NextPrice
 from chatapp.state.runtime import runtime
 from chatapp.state.viewer import Viewer, session_of
 
@@ -98,7 +99,7 @@ class Chat(rx.State):
     notice: str = ""
 
     @rx.event
-    async def start(self) -> None:
+    async def start(self) -> Any:  # noqa: ANN401 - Reflex' event specs
         """The page for a new chat was opened."""
         await self._begin()
         self.loading = False
@@ -106,9 +107,10 @@ class Chat(rx.State):
         self.notice = TEXTS.get(query.get("notice", ""), "")
         if query.get("limit"):
             await (await self.get_state(PlanDialog))._show_limit(await self._account())
+        return NextPrice.load
 
     @rx.event
-    async def open(self) -> None:
+    async def open(self) -> Any:  # noqa: ANN401 - Reflex' event specs
         """The page of a chat was opened: show it, and join its answer if one is being written."""
         latest = await self._begin()
         self.loading = False
@@ -117,11 +119,12 @@ class Chat(rx.State):
                                              self._thread_of_page())
         except ChatError:
             self.missing = True
-            return
+            return None
         views = [view_of(message) for message in opened.messages]
         split = len(views) - 2 if views and views[-1].status != "done" else len(views)
         self.open_id, self.title, self.messages = opened.thread.id, opened.thread.title, views[:split]
         latest.messages = views[split:]
+        return None if latest.running else NextPrice.load
 
     @rx.event
     async def send(self, form: dict[str, Any]) -> Any:  # noqa: ANN401 - Reflex' event specs
@@ -151,16 +154,17 @@ class Chat(rx.State):
             self.notice = error.text
 
     @rx.event
-    async def finished(self, message_id: str, status: str) -> None:
+    async def finished(self, message_id: str, status: str) -> Any:  # noqa: ANN401 - Reflex' event specs
         """The browser says that a stream ended; what is shown from here on comes from the database."""
         latest = await self.get_state(Latest)
         try:
             message = await asyncio.to_thread(threads.owned_message, runtime().services.db, await self._account(),
                                               message_id)
         except ChatError:
-            return
+            return None
         latest.messages = [_ended(message) if view.id == message.id else view for view in latest.messages]
         await self._load_frame()
+        return NextPrice.load
 
     @rx.event
     def dismiss(self) -> None:

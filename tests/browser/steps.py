@@ -55,6 +55,17 @@ def sign_out(page: Page) -> None:
     expect(page.get_by_role("link", name="Sign in", exact=True)).to_be_visible()
 
 
+def pay_per_use(page: Page) -> None:
+    """Choose the plan in the settings menu, pay at Polar, and come back to a new chat."""
+    open_settings(page).get_by_role("button", name="Plans").click()
+    page.get_by_role("dialog", name="Plans").get_by_role("button", name="Choose pay per use").click()
+    page.wait_for_url(re.compile("/polar/"))
+    page.get_by_role("button", name=re.compile("pay|subscribe", re.IGNORECASE)).click()
+    page.wait_for_url(re.compile("/checkout/success/"))
+    expect(page.get_by_text("Your plan is now")).to_contain_text("Pay per use", timeout=30_000)
+    page.get_by_role("link", name="Go on asking").click()
+
+
 def open_settings(page: Page) -> Locator:
     page.get_by_role("button", name="Settings").click()
     menu = page.get_by_role("dialog", name="Settings")

@@ -15,6 +15,7 @@ from tests.browser.app import RunningApp
 pytestmark = pytest.mark.browser
 
 PHONE = {"width": 375, "height": 740}
+WIDE = {"width": 1280, "height": 800}
 QUESTION = "How do heat pumps compare with gas boilers?"
 PLOT = "Plot how $1,000 grows at 5 % a year for 30 years"
 
@@ -161,3 +162,41 @@ def test_an_unknown_address_and_anothers_chat_lead_back(
     assert answer.status == 404
     page.get_by_role("link", name="To the chat").click()
     expect(page.get_by_role("heading", name="What do you want to know?")).to_be_visible()
+
+
+def test_a_payer_reads_what_a_question_will_cost_and_nothing_moves_for_it(
+    page: Page, app: RunningApp, pace: Callable[[int], None]
+) -> None:
+    pace(2000)
+    steps.sign_up(page, app, steps.new_email())
+    field, price = page.get_by_label("Your question"), page.locator("#next-price")
+    before = _places_of_the_composer(page)
+    for number in range(1, 4):
+        steps.ask(page, f"And question {number}?")
+        expect(steps.answers(page)).to_have_count(number)
+        steps.wait_for_answer(page)
+    expect(price).to_have_count(0)
+    steps.pay_per_use(page)
+    expect(price).to_have_text(re.compile(r"Usually about \$0\.\d+, at most \$6\.00$"))
+    expect(field).to_have_accessible_description(re.compile("^Price of a question: Usually about"))
+    page.goto(app.url)
+    expect(price).to_be_visible()
+    assert _places_of_the_composer(page) == before
+    usual = price.inner_text()
+    for number in range(4, 8):  # dearer than those before, so that the median goes up
+        steps.ask(page, f"Plot how ${number},000 grows at 5 % a year for 30 years")
+        expect(steps.answers(page)).to_have_count(number - 3)
+        steps.wait_for_answer(page)
+    expect(price).not_to_have_text(usual)
+
+
+def _places_of_the_composer(page: Page) -> list[list[float]]:
+    """Where the field and the line below it are, at 1280 and at 375 pixels."""
+    places = []
+    for size in (PHONE, WIDE):
+        page.set_viewport_size(size)  # type: ignore[arg-type]  # a TypedDict of the same two keys
+        places.append(page.evaluate("""() => ['.composer', '.composer .ask', '.composer .under'].flatMap((part) => {
+            const box = document.querySelector(part).getBoundingClientRect();
+            return [box.top, box.height];
+        })"""))
+    return places

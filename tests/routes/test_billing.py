@@ -1,6 +1,7 @@
-"""Checkout, portal and status over HTTP: for whom they are, where they lead, and whose figures they show."""
+"""Checkout, portal, status and quote over HTTP: for whom they are, where they lead, and whose figures they show."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -9,12 +10,14 @@ from sqlmodel import Session
 from starlette.applications import Starlette
 
 from chatapp.accounts import sessions
+from chatapp.billing.catalog import PAY_PER_USE
 from chatapp.billing.texts import TEXTS
 from chatapp.db import Database, now
 from chatapp.models import Account, Profile
 from chatapp.routes import billing
 from chatapp.settings import load
 from emulators.faults import Fault
+from tests.billing.conftest import subscribe
 from tests.billing.town import Town, open_town
 
 
@@ -51,6 +54,9 @@ class Person:
 
     async def status(self) -> httpx.Response:
         return await self.browser.get("/api/billing/status")
+
+    async def quote(self) -> httpx.Response:
+        return await self.browser.get("/api/billing/quote")
 
     def notice(self, answer: httpx.Response) -> str:
         assert answer.status_code == 303
@@ -100,3 +106,18 @@ async def test_the_status_is_the_sessions_own_and_nobody_elses(town: Town) -> No
     ada.browser.headers["cookie"] = "session=" + "x" * 43
     stranger = await ada.status()
     assert (stranger.status_code, stranger.headers["cache-control"]) == (403, "no-store")
+
+
+async def test_the_quote_is_the_sessions_own_and_nobody_elses(town: Town) -> None:
+    ada, visitor = Person(town, email="ada@example.com"), Person(town)
+    subscribe(town.db, ada.account_id, PAY_PER_USE, start=now() - timedelta(days=3))
+    shown = await ada.quote()
+    assert shown.headers["cache-control"] == "no-store"
+    assert shown.json() == {
+        "model": ada.settings.model, "billable": True, "similar": 0, "usual_nanousd": None, "usual": None,
+        "at_most_nanousd": 6_000_001_000, "at_most": "$6.00"}
+    assert ((await visitor.quote()).json()["billable"], (await visitor.quote()).json()["at_most"]) == (False, "$0.10")
+    ada.browser.headers["cookie"] = "session=" + "x" * 43
+    stranger = await ada.quote()
+    assert (stranger.status_code, stranger.headers["cache-control"]) == (403, "no-store")
+    assert "nanousd" not in stranger.text
