@@ -3,8 +3,9 @@
 It searches, computes and answers out of what its tools bring (see `model`), counts its tokens honestly with a simple
 tokenizer of its own (see `tokens`), and keeps a log of all requests to compare a ledger with. Any model name is served.
 
-Beside the API: `GET /llm/_emulator/log` (`{"requests": […]}`, oldest first), and `POST /llm/_emulator/pace` with
-`{"tokens_per_second": 50}`; 0 is without delay. The pace starts as EMULATED_TOKENS_PER_SECOND, or 50; a request's
+Beside the API: `GET /llm/_emulator/log` (`{"requests": […], "under_way": 0}`: all requests that were accepted and have
+ended, oldest first, and how many have not), and `POST /llm/_emulator/pace` with `{"tokens_per_second": 50}`; 0 is
+without delay. The pace starts as EMULATED_TOKENS_PER_SECOND, or 50; a request's
 header `x-emulated-tokens-per-second` overrides it. `GET /llm/_emulator/sent` tells when each chunk of the last streams
 was sent.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
+from functools import partial
 from hmac import compare_digest
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from emulators.llm import conversation as reading
 from emulators.llm import wire
 from emulators.llm.log import Log
 from emulators.llm.model import decide
@@ -69,12 +72,9 @@ class _Model:
         prompt = count_prompt(asked.messages, asked.tools)
         now = self._world.clock.now()
         reply = Reply(asked, turn, prompt, int(now.timestamp()), pace)
-
-        def record(completion: int, finish: str) -> None:
-            self._log.add(
-                reply.id, now, asked.model, streamed=asked.stream, prompt=prompt, completion=completion, finish=finish
-            )
-
+        self._log.begin(reply.id, now, asked.model, question=reading.read(asked.messages).question,
+                        streamed=asked.stream, prompt=prompt)
+        record = partial(self._log.end, reply.id)
         if not asked.stream:
             return await reply.whole(record)
         self._streams.append(reply)
@@ -90,7 +90,7 @@ class _Model:
 
     async def log_rows(self, _: Request) -> Response:
         """`GET /_emulator/log`."""
-        return JSONResponse({"requests": self._log.rows()})
+        return JSONResponse({"requests": self._log.rows(), "under_way": self._log.under_way()})
 
     async def sent(self, _: Request) -> Response:
         """`GET /_emulator/sent`: `{"streams": [{"id", "chunks": [[Unix seconds, tokens until then], …]}, …]}`."""

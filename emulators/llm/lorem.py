@@ -1,7 +1,7 @@
 """Filler of an exact length, for benchmarks: varied markdown that a page has to work for.
 
 Where it is `marked`, some words are replaced by the number of their token, such as `q0042z`: whoever reads that word
-knows which token has arrived.
+knows which token has arrived. Where it is `broken`, the connection ends after half of it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import pairwise
 from emulators.llm.conversation import Conversation
 from emulators.llm.tokens import split
 
-_DIRECTIVE = re.compile(r"\blorem (\d{1,6})( marked)?\b", re.I)
+_DIRECTIVE = re.compile(r"\blorem (\d{1,6})( marked)?( broken)?\b", re.I)
 _WORD_TOKEN = re.compile(r" [a-z]{5,6}")
 MARK = re.compile(r"q(\d{4})z")
 _MARK_EVERY = 8
@@ -31,6 +31,12 @@ def asked(conversation: Conversation) -> str | None:
     """The filler that the directive `lorem 2000` or `lorem 2000 marked` in the last user message asks for, or None."""
     match = _DIRECTIVE.search(conversation.question)
     return text(int(match[1]), marked=match[2] is not None) if match else None
+
+
+def breaks(conversation: Conversation) -> bool:
+    """Whether the directive asks for a stream that breaks off, as in `lorem 2000 broken`."""
+    match = _DIRECTIVE.search(conversation.question)
+    return match is not None and match[3] is not None
 
 
 def text(tokens: int, *, marked: bool = False) -> str:

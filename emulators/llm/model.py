@@ -13,6 +13,7 @@ from emulators.llm.conversation import Conversation
 
 _SEARCH = re.compile(r"search", re.I)
 _CODE = re.compile(r"code|python", re.I)
+_AT_ONCE = re.compile(r"\bwith ([2-9]) searches at once\b", re.I)
 _LONGEST_SIDE_INSTRUCTION = 1_000
 """In characters: what is longer instructs an agent, whatever words it has."""
 
@@ -27,10 +28,15 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class Turn:
-    """What the model says: a text, or a tool call."""
+    """What the model says: a text, or tool calls.
+
+    Attributes:
+        breaks: its stream breaks off in the middle.
+    """
 
     text: str = ""
-    call: ToolCall | None = None
+    calls: tuple[ToolCall, ...] = ()
+    breaks: bool = False
 
 
 def decide(messages: list[dict[str, Any]], tools: list[dict[str, Any]], tool_choice: object) -> Turn:
@@ -39,36 +45,40 @@ def decide(messages: list[dict[str, Any]], tools: list[dict[str, Any]], tool_cho
     The message `lorem 2000` is answered with exactly that many tokens of filler. Requests without tools for a title,
     follow-up questions or a summary are answered as such. Otherwise: one call of a tool whose name has `search` in it;
     one call of a tool whose name has `code` or `python` in it, if the question has to do with numbers; then the answer.
+    A question `with 3 searches at once` gets these calls, and that of the code, all in one message.
     """
     conversation = reading.read(messages)
     if (filler := lorem.asked(conversation)) is not None:
-        return Turn(filler)
+        return Turn(filler, breaks=lorem.breaks(conversation))
     functions = {tool["function"]["name"]: tool["function"] for tool in tools} if tool_choice != "none" else {}
     if forced := _forced(functions, tool_choice, conversation):
         return forced
     if not functions and (side := _side_call(conversation)):
         return Turn(side)
-    if call := _research(functions, conversation):
-        return Turn(call=call)
+    if calls := _research(functions, conversation):
+        return Turn(calls=calls)
     formula = ""
     if any(_CODE.search(result.name) for result in conversation.results):
         formula = programs.write(conversation, figures.Drawing.NONE).formula
     return Turn(prose.answer(conversation, formula))
 
 
-def _research(functions: dict[str, Any], conversation: Conversation) -> ToolCall | None:
-    """The next tool call that the question still needs."""
+def _research(functions: dict[str, Any], conversation: Conversation) -> tuple[ToolCall, ...]:
+    """The next tool calls that the question still needs."""
     if prose.is_greeting(conversation.question) or not conversation.question:
-        return None
+        return ()
+    at_once = _AT_ONCE.search(conversation.question)
+    calls: list[ToolCall] = []
     search = next((name for name in functions if _SEARCH.search(name)), None)
     if search and not conversation.has_result_of(search):
         query = " ".join(conversation.topic[:12]) or conversation.question
-        return _call(functions[search], "query", query, conversation)
+        queries = [f"{query} {number}" for number in range(int(at_once[1]))] if at_once else [query]
+        calls += [_call(functions[search], "query", each, conversation) for each in queries]
     code = next((name for name in functions if _CODE.search(name)), None)
-    if code and not conversation.has_result_of(code) and programs.wanted(conversation):
+    if (at_once or not calls) and code and not conversation.has_result_of(code) and programs.wanted(conversation):
         drawing = figures.offered(f"{functions[code].get('description', '')} {conversation.system}")
-        return _call(functions[code], "code", programs.write(conversation, drawing).source, conversation)
-    return None
+        calls.append(_call(functions[code], "code", programs.write(conversation, drawing).source, conversation))
+    return tuple(calls)
 
 
 def _forced(functions: dict[str, Any], tool_choice: object, conversation: Conversation) -> Turn | None:
@@ -77,14 +87,13 @@ def _forced(functions: dict[str, Any], tool_choice: object, conversation: Conver
     if isinstance(tool_choice, dict):
         name = tool_choice.get("function", {}).get("name")
     elif tool_choice == "required" and functions:
-        call = _research(functions, conversation)
-        if call:
-            return Turn(call=call)
+        if calls := _research(functions, conversation):
+            return Turn(calls=calls)
         name = next((name for name in functions if "final" in name), next(iter(functions)))
     if name not in functions:
         return None
     arguments = structured.fill(functions[name].get("parameters", {}), conversation)
-    return Turn(call=ToolCall(name, json.dumps(arguments, ensure_ascii=False)))
+    return Turn(calls=(ToolCall(name, json.dumps(arguments, ensure_ascii=False)),))
 
 
 def _side_call(conversation: Conversation) -> str | None:
