@@ -21,7 +21,7 @@ LAYERS = [
     {"settings", "ids", "text", "billing_core"},
 ]
 """From the top down. A module may import from its own layer and from any layer below."""
-CORE = {"money", "catalog", "pricing", "entitlements", "periods"}
+CORE = {"money", "catalog", "buckets", "pricing", "rates", "entitlements", "periods"}
 """The billing core: the standard library and each other alone."""
 HOMES = {
     "reflex": {"chatapp", "pages", "components", "state"},

@@ -15,7 +15,7 @@ One attempt is one hold: retries belong above the meter (`retrying`), and the SD
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -26,15 +26,14 @@ from pydantic_ai.messages import ModelMessage, ModelResponse
 from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings, merge_model_settings
-from pydantic_ai.usage import RequestUsage
 
-from chatapp.agent import bounds
+from chatapp.agent import bounds, measured
 from chatapp.agent.bounds import InputBound
 from chatapp.agent.errors import certainly_free, was_stopped
 from chatapp.agent.payer import Bill, Billing, Order, Payer, paid, place
 from chatapp.billing.hold_rows import CUSTOMER, PLATFORM
 from chatapp.billing.holds import InsufficientFunds
-from chatapp.billing.pricing import INPUT_BUCKETS, OUTPUT_BUCKET, UnitPrices
+from chatapp.billing.pricing import OUTPUT_BUCKET, UnitPrices, by_the_request, dearest
 
 MAX_OUTPUT_TOKENS = 8_192
 """The longest answer, reasoning included."""
@@ -49,6 +48,7 @@ class _Request:
     """One wire request as it will be sent, and what it can come to."""
 
     order: Order
+    prices: UnitPrices
     input: InputBound
     max_tokens: int
     settings: ModelSettings
@@ -57,7 +57,8 @@ class _Request:
     def estimate(self, response: ModelResponse | None) -> dict[str, int]:
         """What was used if the vendor does not say: likely input, and what was received of the output."""
         received = bounds.output_estimate(response) if response else 0
-        return {"input_tokens": self.input.likely, OUTPUT_BUCKET: min(received, self.max_tokens)}
+        return {"input_tokens": self.input.likely, OUTPUT_BUCKET: min(received, self.max_tokens),
+                **by_the_request(self.prices)}
 
 
 class MeteredModel(WrapperModel):
@@ -68,13 +69,13 @@ class MeteredModel(WrapperModel):
         context_tokens: the tokens of the conversation after the last request; whoever adds to it counts that here.
     """
 
-    def __init__(self, wrapped: Model, payer: Payer, prices: Callable[[int], UnitPrices]) -> None:
+    def __init__(self, wrapped: Model, payer: Payer, prices: Callable[[], UnitPrices]) -> None:
         """Put the meter around a model.
 
         Args:
             wrapped: one concrete model, with the SDK's retries switched off.
             payer: on whose account.
-            prices: the unit prices of a request with at most so many input tokens.
+            prices: the unit prices of a request that is sent now.
         """
         super().__init__(wrapped)
         self.payer = payer
@@ -140,17 +141,18 @@ class MeteredModel(WrapperModel):
     ) -> _Request:
         fixed = bounds.fixed_bytes(parameters)
         bound = bounds.input_bound(messages, fixed, self.model_name)
-        prices = self.prices(bound.at_most)
+        prices = self.prices()
         merged = ModelSettings(**(merge_model_settings(self.wrapped.settings, settings) or {}))
         wanted = min(merged.get("max_tokens", MAX_OUTPUT_TOKENS), MAX_OUTPUT_TOKENS)
         max_tokens = await self._max_tokens(prices, bound.at_most, wanted)
         order = Order(
             "model", prices.provider, self.model_name, prices,
             bound_cost_usd=worst_cost_usd(prices, bound.at_most, max_tokens),
-            bound={"input_tokens": bound.at_most, OUTPUT_BUCKET: max_tokens},
+            bound={"input_tokens": bound.at_most, OUTPUT_BUCKET: max_tokens, **by_the_request(prices)},
         )
         merged["max_tokens"] = max_tokens
-        return _Request(order, bound, max_tokens, merged, bounds.measured_with(fixed, self.model_name))
+        measured.ask_for_default_tier(merged, prices)
+        return _Request(order, prices, bound, max_tokens, merged, bounds.measured_with(fixed, self.model_name))
 
     async def _max_tokens(self, prices: UnitPrices, input_tokens: int, wanted: int) -> int:
         available = await self.payer.affordable_cost_usd()
@@ -167,8 +169,9 @@ class MeteredModel(WrapperModel):
 
 
 def worst_cost_usd(prices: UnitPrices, input_tokens: int, output_tokens: int) -> Decimal:
-    """The most that a request can cost, in dollars: every input token in the dearest bucket, as a cache write is."""
-    return _dearest_input(prices) * input_tokens + prices.usd_per_unit[OUTPUT_BUCKET] * output_tokens
+    """The most that a request can cost, in dollars: beyond the dearest cliff that it can reach, every token dear."""
+    most = dearest(prices, input_tokens)
+    return most.request_usd + most.input_usd * input_tokens + most.output_usd * output_tokens
 
 
 def affordable_output_tokens(
@@ -187,28 +190,12 @@ def affordable_output_tokens(
         InsufficientFunds: less than MIN_OUTPUT_TOKENS (or than `wanted`) can be afforded.
     """
     left = available_usd - worst_cost_usd(prices, input_tokens, 0)
-    each = prices.usd_per_unit[OUTPUT_BUCKET] + (_dearest_input(prices) if read_again else 0)
+    later = dearest(prices, input_tokens + wanted).input_usd if read_again else 0
+    each = dearest(prices, input_tokens).output_usd + later
     tokens = wanted if each == 0 else min(wanted, math.floor(left / each))
     if left < 0 or tokens < min(wanted, MIN_OUTPUT_TOKENS):
         raise InsufficientFunds(TOO_LITTLE_LEFT)
     return tokens
-
-
-def _dearest_input(prices: UnitPrices) -> Decimal:
-    return max(prices.usd_per_unit[bucket] for bucket in INPUT_BUCKETS if bucket in prices.usd_per_unit)
-
-
-def buckets(usage: RequestUsage) -> dict[str, int]:
-    """A measurement in the disjoint buckets of the prices: what a cache read or wrote is not counted as input again."""
-    write_1h = min(usage.cache_write_1h_tokens, usage.cache_write_tokens)
-    found = {
-        "input_tokens": max(0, usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens),
-        "cache_read_tokens": usage.cache_read_tokens,
-        "cache_write_tokens": usage.cache_write_tokens - write_1h,
-        "cache_write_1h_tokens": write_1h,
-        OUTPUT_BUCKET: usage.output_tokens,
-    }
-    return {bucket: tokens for bucket, tokens in found.items() if tokens or bucket in ("input_tokens", OUTPUT_BUCKET)}
 
 
 def _billing(request: _Request, received: Callable[[], ModelResponse | None]) -> Billing:
@@ -221,8 +208,10 @@ def _billing(request: _Request, received: Callable[[], ModelResponse | None]) ->
         if response is None:
             return Bill(request.estimate(None), exact=False)
         if _is_measured(response):
-            return Bill(buckets(response.usage), exact=True)
-        return Bill(_at_least(buckets(response.usage), request.estimate(response)), exact=False)
+            return Bill(measured.quantities(response, request.prices),
+                        exact=measured.is_exact(response, request.prices))
+        reported = measured.quantities(response, request.prices)
+        return Bill(measured.at_least(reported, request.estimate(response)), exact=False)
 
     return bill
 
@@ -234,10 +223,3 @@ def _has_begun(response: ModelResponse | None) -> bool:
 def _is_measured(response: ModelResponse) -> bool:
     usage = response.usage
     return response.state == "complete" and usage.input_tokens > 0 and not usage.unmeasured_requests
-
-
-def _at_least(reported: Mapping[str, int], estimated: Mapping[str, int]) -> dict[str, int]:
-    """An unfinished answer's quantities: the vendor's input where it said one, and the larger of both outputs."""
-    known_input = sum(tokens for bucket, tokens in reported.items() if bucket != OUTPUT_BUCKET) > 0
-    output = max(reported[OUTPUT_BUCKET], estimated[OUTPUT_BUCKET])
-    return {**(reported if known_input else estimated), OUTPUT_BUCKET: output}

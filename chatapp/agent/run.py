@@ -15,8 +15,10 @@ from chatapp.agent.meter import MeteredModel, worst_cost_usd
 from chatapp.agent.payer import Order, Payer
 from chatapp.agent.retrying import RetryingModel
 from chatapp.agent.sources import Sources
+from chatapp.billing import rates
 from chatapp.billing.entitlements import Entitlement
 from chatapp.billing.pricebook import unit_prices
+from chatapp.billing.pricing import UnitPrices
 from chatapp.clients.code import CodeRunner
 from chatapp.clients.valyu import SearchResult, max_cost_usd
 from chatapp.db import Database, now
@@ -96,10 +98,11 @@ def metered(settings: Settings, model: Model, payer: Payer) -> MeteredModel:
     Raises:
         UnpricedModel: no price is known, so it must not be called.
     """
-    unit_prices(settings, model.model_name)
-    return MeteredModel(
-        model, payer, lambda input_tokens: unit_prices(settings, model.model_name, input_tokens_at_most=input_tokens)
-    )
+    def prices() -> UnitPrices:
+        return unit_prices(settings, model.model_name, now=payer.now())
+
+    prices()
+    return MeteredModel(model, payer, prices)
 
 
 class Run:
@@ -134,9 +137,11 @@ class Run:
         """What a call of a tool can come to."""
         if tool == "search":
             cap = max_cost_usd(MAX_RESULTS, self.breadth.price_usd)
-            return Order("tool", "valyu", tool, None, cap, {"searches": 1})
+            prices = rates.search_cap(self.breadth.price_usd)
+            return Order("tool", "valyu", tool, prices, cap, {"results": MAX_RESULTS})
         runner = self.deps.code_runner
-        return Order("tool", runner.name, tool, None, runner.max_cost_usd(CODE_SECONDS), {"runs": 1})
+        return Order("tool", runner.name, tool, rates.of_runner(runner.name), runner.max_cost_usd(CODE_SECONDS),
+                     rates.most_of_a_run(runner.name, CODE_SECONDS))
 
     def expect_result(self) -> None:
         """A tool was called: from now on its result counts as part of the conversation."""
@@ -146,4 +151,4 @@ class Run:
     def answer_cost_usd(self, context_tokens: int) -> Decimal:
         """The most that a last answer costs after one more tool result, in dollars."""
         input_tokens = context_tokens + self.breadth.result_bytes + RESULT_MARGIN_BYTES
-        return worst_cost_usd(self.meter.prices(input_tokens), input_tokens, FINAL_TOKENS)
+        return worst_cost_usd(self.meter.prices(), input_tokens, FINAL_TOKENS)

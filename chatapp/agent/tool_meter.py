@@ -22,6 +22,8 @@ from chatapp.agent.tools import Outcome, refused
 from chatapp.billing.holds import InsufficientFunds, PlacedHold
 
 NO_MONEY = "What this question may cost does not allow another call of this tool."
+REPORTED = {"calls": 1}
+"""What is counted of a call whose cost the vendor reports."""
 NO_CALLS = "This question has used all of its tool calls."
 
 
@@ -44,7 +46,7 @@ class ToolMeter(AbstractCapability[Run]):
                 ctx.messages, sum(map(bounds.tool_bytes, tool_defs)), run.meter.model_name
             ).at_most
             reserve += run.answer_cost_usd(context + MIN_OUTPUT_TOKENS)
-            now = worst_cost_usd(run.meter.prices(context), context, MIN_OUTPUT_TOKENS)
+            now = worst_cost_usd(run.meter.prices(), context, MIN_OUTPUT_TOKENS)
             run.winding_down = await run.payer.affordable_cost_usd() < now + reserve
             run.meter.reserve_usd = reserve
         if run.winding_down:
@@ -111,8 +113,11 @@ def _billing(order: Order, outcomes: list[Outcome]) -> Billing:
         outcome = outcomes[0]
         if not outcome.sent:
             return None
-        cost = order.bound_cost_usd if outcome.cost_usd is None else outcome.cost_usd
-        return Bill(order.bound, exact=outcome.exact, cost_usd=cost, failed=outcome.error is not None)
+        failed = outcome.error is not None
+        if outcome.cost_usd is None:
+            return Bill(order.bound, exact=False, cost_usd=order.bound_cost_usd, failed=failed)
+        used = outcome.quantities or REPORTED
+        return Bill(used, exact=True, cost_usd=outcome.cost_usd, failed=failed)
 
     return bill
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from pydantic_ai import RunContext, ToolReturn
@@ -41,7 +42,7 @@ class Outcome:
 
     Attributes:
         cost_usd: what the vendor charged, in dollars; None if that is unknown and the cap has to be assumed.
-        exact: False for an assumed cost.
+        quantities: what was used, in the units of the tool's list prices; empty where the vendor reports a cost.
         sent: False if the vendor certainly never carried it out.
         error: the person's text if the vendor failed.
         sources: of a search.
@@ -49,7 +50,7 @@ class Outcome:
     """
 
     cost_usd: Decimal | None = Decimal(0)
-    exact: bool = True
+    quantities: Mapping[str, int] = field(default_factory=dict)
     sent: bool = True
     error: str | None = None
     sources: tuple[Source, ...] = ()
@@ -84,7 +85,7 @@ async def search(ctx: RunContext[Run], query: str) -> ToolReturn:  # noqa: D417 
         f"[{source.number}] {source.title}\n{source.url[:URL_BYTES]}\n{_cut(passages[place(source)], room)}"
         for source in sources
     )
-    outcome = Outcome(found.cost_usd, found.exact, sources=sources)
+    outcome = Outcome(found.cost_usd if found.exact else None, sources=sources)
     return ToolReturn(clip(text, run.breadth.result_bytes) or "Nothing was found. Try other words.", metadata=outcome)
 
 
@@ -104,7 +105,7 @@ async def run_code(ctx: RunContext[Run], code: str) -> ToolReturn:  # noqa: D417
     figures = f"{len(result.figures)} figure(s) were drawn and are shown to the person." if result.figures else ""
     text = "\n".join(part for part in (result.stdout, result.error, figures) if part)
     text = clip(storable(text), run.breadth.result_bytes) or "The program ended and printed nothing."
-    return ToolReturn(text, metadata=Outcome(result.cost_usd, code=result))
+    return ToolReturn(text, metadata=Outcome(result.cost_usd, result.quantities, code=result))
 
 
 def refused(reason: str) -> ToolReturn:
@@ -117,7 +118,7 @@ def _failed(error: Unavailable | Rejected, text: str) -> ToolReturn:
     if isinstance(error, Rejected):
         outcome = Outcome(error.cost_usd, sent=error.cost_usd > 0, error=text)
     elif error.may_have_run:
-        outcome = Outcome(None, exact=False, error=text)
+        outcome = Outcome(None, error=text)
     else:
         outcome = Outcome(sent=False, error=text)
     return ToolReturn(f"{text} Go on without it, and say what you could not check.", metadata=outcome)

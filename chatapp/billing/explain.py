@@ -1,15 +1,25 @@
-"""One charge in words: which quantities, at which prices, with which markup, and where its event is now."""
+"""One charge in words: which quantities, at which prices, with which markup, and where its event is now.
+
+Every line is a sum that can be done by hand from the row alone.
+"""
 
 from __future__ import annotations
 
-from decimal import Decimal
+from collections.abc import Iterator
+from decimal import Context, Decimal, localcontext
 
 from sqlmodel import Session, select
 
+from chatapp.billing import pricing
 from chatapp.billing.ledger import CHANNEL
 from chatapp.billing.money import format_usd, usd
+from chatapp.billing.pricing import Applied, UnitPrices
 from chatapp.db import Database
 from chatapp.models import OutboxMessage, UsageEvent
+
+_EXACT = Context(prec=80)
+_SIGNED = {"reversal": "takes back", "corrected": "replaces"}
+"""What a correction's two rows do to the row that they correct."""
 
 
 def explain(db: Database, event_id: str) -> str | None:
@@ -18,36 +28,80 @@ def explain(db: Database, event_id: str) -> str | None:
         event = session.get(UsageEvent, event_id)
         if event is None:
             return None
-        return "\n".join([*_head(event), *_sums(event), f"delivery: {_delivery(session, event_id)}"])
+        with localcontext(_EXACT):
+            lines = [*_head(event), *_cost(event), *_charge(event)]
+        return "\n".join([*lines, f"delivery: {_delivery(session, event_id)}"])
 
 
-def _head(event: UsageEvent) -> list[str]:
+def _head(event: UsageEvent) -> Iterator[str]:
     exactness = "measured" if event.exact else "estimated"
-    return [
-        f"{event.occurred_at.isoformat()}  {event.kind} {event.name} of {event.provider}: {event.status}, {exactness}",
-        f"account {event.account_id}  turn {event.turn_id}  thread {event.thread_id}",
-    ]
+    yield f"{event.occurred_at.isoformat()}  {event.kind} {event.name} of {event.provider}: {event.status}, {exactness}"
+    yield f"account {event.account_id}  turn {event.turn_id}  thread {event.thread_id}"
+    if event.corrects:
+        reason = f": {event.terms['reason']}" if event.terms.get("reason") else ""
+        yield f"{_SIGNED.get(event.status, 'corrects')} row {event.corrects}{reason}"
 
 
-def _sums(event: UsageEvent) -> list[str]:
-    prices = event.terms["prices"]
-    lines = []
+def _cost(event: UsageEvent) -> Iterator[str]:
+    """The quantities at their prices, their sum, and the cost that was entered with the reason for any difference."""
+    stored = event.terms["prices"]
+    prices = None if stored is None else pricing.from_json(stored)
+    used = None if prices is None else pricing.applied(prices, event.quantities)
+    total, priced = Decimal(0), False
     for bucket, quantity in event.quantities.items():
-        if prices is None or bucket not in prices["usd_per_unit"]:
-            lines.append(f"  {quantity} {bucket}")
+        unit = None if used is None else used.usd_per_unit.get(bucket)
+        if unit is None:
+            yield f"  {quantity} {bucket}"
             continue
-        unit = Decimal(prices["usd_per_unit"][bucket])
-        lines.append(f"  {quantity} {bucket} × ${unit:f} = ${unit * quantity:f}")
-    source = "reported by the vendor" if prices is None else f"prices: {prices['version']}"
-    lines.append(f"cost ${event.cost_usd} ({source})")
-    if event.billable:
-        lines.append(f"charge × (1 + {event.terms['markup']}) = ${usd(event.charge_nanousd):f}"
-                     f" ({format_usd(event.charge_nanousd)})")
-    else:
-        lines.append(f"charge nothing: included in the plan {event.terms['plan']}")
+        total, priced = total + unit * quantity, True
+        yield f"  {quantity} {bucket} × ${unit:f} = {_usd(unit * quantity)}"
+    if prices is not None and used is not None and priced:
+        yield f"  together {_usd(total)} ({_source(prices, used)})"
+    cost = Decimal(event.cost_usd)
+    rounded = f", in whole nano-dollars {_usd(usd(event.cost_nanousd))}" if usd(event.cost_nanousd) != cost else ""
+    yield f"cost {_usd(cost)}{rounded} ({_why(event, cost, total if priced else None)})"
+
+
+def _source(prices: UnitPrices, used: Applied) -> str:
+    words = [f"prices: {prices.version}"]
+    if used.service_tier is not None:
+        words.append(f"service tier {used.service_tier}")
+    if used.above_input_tokens is not None:
+        words.append(f"of an input above {used.above_input_tokens} tokens")
+    elif prices.tiers:
+        words.append(f"of an input up to {prices.tiers[0].above_input_tokens} tokens")
+    return ", ".join(words)
+
+
+def _why(event: UsageEvent, cost: Decimal, total: Decimal | None) -> str:
+    """Where the cost comes from."""
+    if total is not None and total == cost:
+        return "the sum above" if event.exact else "the sum above, an estimate"
+    if total is not None and not event.exact and abs(cost) < abs(total):
+        return "an estimate, which never exceeds its hold"
+    if event.exact:
+        return "reported by the vendor"
+    return "the vendor reported none: the most that the step could cost"
+
+
+def _charge(event: UsageEvent) -> Iterator[str]:
+    if event.bearer == "platform":
+        yield "charge nothing: the platform bears it"
+        return
+    if not event.billable:
+        yield f"charge nothing: included in the plan {event.terms['plan']}"
+        return
+    markup = Decimal(event.terms["markup"])
+    yield (f"charge {_usd(Decimal(event.cost_usd))} × (1 + {markup}) = {_usd(Decimal(event.cost_usd) * (1 + markup))}"
+           f", in whole nano-dollars {_usd(usd(event.charge_nanousd + event.overrun_nanousd))}")
     if event.overrun_nanousd:
-        lines.append(f"above the hold, borne by the platform: ${usd(event.overrun_nanousd):f}")
-    return lines
+        limit = "the row that it corrects" if event.corrects else "the hold"
+        yield f"above {limit}, borne by the platform: {_usd(usd(event.overrun_nanousd))}"
+    yield f"charged {_usd(usd(event.charge_nanousd))} ({format_usd(event.charge_nanousd)})"
+
+
+def _usd(amount: Decimal) -> str:
+    return f"{'-' if amount < 0 else ''}${abs(amount):f}"
 
 
 def _delivery(session: Session, event_id: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, Protocol, TypeAlias
 
@@ -69,6 +70,8 @@ class CodeResult:
         figures: what it drew, in order.
         seconds: the time that is billed, from the start of the sandbox's work on it.
         cost_usd: what the vendor charges for these seconds.
+        quantities: what that cost is made of, in the units of the sandbox's list prices (`billing.rates`); empty where
+            it has none.
     """
 
     stdout: str
@@ -76,6 +79,7 @@ class CodeResult:
     figures: tuple[Figure, ...]
     seconds: Decimal
     cost_usd: Decimal
+    quantities: Mapping[str, int] = field(default_factory=dict)
 
 
 class CodeRunner(Protocol):

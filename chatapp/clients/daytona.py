@@ -11,25 +11,21 @@ import base64
 import binascii
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from daytona import AsyncDaytona, AsyncSandbox, CreateSandboxFromSnapshotParams, DaytonaConfig, ListSandboxesQuery
 from daytona.common.process import ExecuteResponse
 
+from chatapp.billing import rates
+from chatapp.billing.pricing import cost_usd
+from chatapp.billing.rates import START_UP_SECONDS, whole_seconds
 from chatapp.clients.code import CodeResult, Figure, Picture, clip
 from chatapp.clients.daytona_errors import is_gone, is_timeout, raise_translated
 from chatapp.clients.errors import Unavailable
 from chatapp.text import storable
 
 LABEL_APP, LABEL_THREAD = "app", "thread"
-USD_PER_CPU_HOUR = Decimal("0.0504")
-USD_PER_GIB_HOUR = Decimal("0.0162")
-USD_PER_DISK_GIB_HOUR = Decimal("0.000108")
-START_UP_SECONDS = Decimal(10)
-"""The most that is billed for starting a sandbox, whatever it took."""
-ANSWER_SECONDS = Decimal(6)
-"""How much longer than the program's own limit an answer may take; the SDK itself gives up five seconds after it."""
 AUTO_STOP_MINUTES, TIME_TO_LIVE_MINUTES = 1, 60
 _SANDBOXES_KNOWN = 500
 _PICTURES, _PICTURE_BYTES = 8, 2_000_000
@@ -50,7 +46,7 @@ class _Gone(Unavailable):
 class Daytona:
     """A `CodeRunner` on Daytona. Build and use it within one event loop.
 
-    A run costs its seconds at the rates above, plus the start of the sandbox if it had to be started. The up to
+    A run costs its seconds at the rates in `billing.rates`, plus the sandbox's start if it had to be started. The up to
     AUTO_STOP_MINUTES that a sandbox then stands idle are the platform's cost, not the run's.
     """
 
@@ -89,9 +85,8 @@ class Daytona:
                 return await self._attempt(thread, thread_id, code, timeout_seconds)
 
     def max_cost_usd(self, timeout_seconds: float) -> Decimal:
-        """See `CodeRunner.max_cost_usd`, for Daytona's default sandbox of 1 CPU, 1 GiB and 3 GiB of disk."""
-        seconds = Decimal(_whole_seconds(timeout_seconds)) + ANSWER_SECONDS + START_UP_SECONDS
-        return seconds * rate_usd_per_second(cpu=1, memory_gib=1, disk_gib=3)
+        """See `CodeRunner.max_cost_usd`."""
+        return cost_usd(rates.DAYTONA, rates.most_of_a_run(self.name, timeout_seconds))
 
     async def forget(self, thread_id: str) -> None:
         """Delete the thread's sandbox now, for instance because the thread was deleted; nothing if it has none.
@@ -127,7 +122,7 @@ class Daytona:
         asked = time.monotonic()
         sandbox, was_running = await self._ensure(thread, thread_id)
         start_up = Decimal(0) if was_running else min(_seconds(time.monotonic() - asked), START_UP_SECONDS)
-        began, limit = time.monotonic(), _whole_seconds(timeout_seconds)
+        began, limit = time.monotonic(), whole_seconds(timeout_seconds)
         response: ExecuteResponse | None = None
         try:
             response = await sandbox.process.code_run(code, timeout=limit)
@@ -137,8 +132,8 @@ class Daytona:
             if not is_timeout(error):
                 raise_translated(error, ran=True)
         seconds = start_up + _seconds(time.monotonic() - began)
-        rate = rate_usd_per_second(cpu=sandbox.cpu, memory_gib=sandbox.memory, disk_gib=sandbox.disk)
-        return _result(response, limit, seconds, seconds * rate)
+        used = rates.sandbox_quantities(seconds, cpu=sandbox.cpu, memory_gib=sandbox.memory, disk_gib=sandbox.disk)
+        return replace(_result(response, limit, seconds, cost_usd(rates.DAYTONA, used)), quantities=used)
 
     async def _ensure(self, thread: _Thread, thread_id: str) -> tuple[AsyncSandbox, bool]:
         """The thread's sandbox, running, and whether it was running already.
@@ -193,12 +188,6 @@ class Daytona:
         return thread
 
 
-def rate_usd_per_second(*, cpu: int, memory_gib: int, disk_gib: int) -> Decimal:
-    """What a running sandbox of this size costs, at Daytona's list prices."""
-    hourly = cpu * USD_PER_CPU_HOUR + memory_gib * USD_PER_GIB_HOUR + disk_gib * USD_PER_DISK_GIB_HOUR
-    return hourly / 3600
-
-
 def _result(response: ExecuteResponse | None, limit: int, seconds: Decimal, cost_usd: Decimal) -> CodeResult:
     """Daytona's answer as ours; no answer means that the program was stopped at its limit."""
     if response is None:
@@ -222,10 +211,6 @@ def _pictures(response: ExecuteResponse) -> tuple[Figure, ...]:
         if data.startswith(b"\x89PNG") and len(data) <= _PICTURE_BYTES:
             pictures.append(Picture("image/png", data, storable(chart.title or "")))
     return tuple(pictures)
-
-
-def _whole_seconds(timeout_seconds: float) -> int:
-    return max(1, round(timeout_seconds))
 
 
 def _seconds(duration: float) -> Decimal:

@@ -124,6 +124,7 @@ class _Run:
             figures=tuple(self._calls.charts),
             seconds=Decimal(str(round(time.monotonic() - started, 3))),
             cost_usd=Decimal(0),
+            quantities={"runs": 1},
         )
 
     def kill(self) -> None:

@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 from valyu import AsyncValyu  # type: ignore[import-untyped]  # it ships no py.typed
 
+from chatapp.billing import rates
 from chatapp.clients.valyu_exchange import Exchange, RecordingClient, decimal
 
 SearchType = Literal["all", "web", "proprietary", "news"]
 
-PAGE_PRICE_USD = Decimal("0.001")
-"""What reading one page costs."""
+PAGE_PRICE_USD = rates.VALYU_PAGE_USD
 MAX_PAGES = 10
 """How many pages one call of `contents` may name."""
 

@@ -7,11 +7,10 @@ import binascii
 import ipaddress
 import os
 from collections.abc import Collection, Mapping
-from decimal import Decimal, InvalidOperation
 
 from dotenv import dotenv_values
 
-from chatapp.settings import addresses, secrets
+from chatapp.settings import addresses, prices, secrets
 from chatapp.settings.model import ModelPrice, Settings, Vendor
 from chatapp.settings.variables import Variables
 
@@ -62,7 +61,7 @@ class _Reader(Variables):
         self._emulators_url = self._url("EMULATORS_URL", "http://localhost:8900")
 
     def settings(self) -> Settings:
-        public_url = self._public_url()
+        public_url, model_prices = self._public_url(), self._model_prices()
         settings = Settings(
             mode=self._mode,
             public_url=public_url,
@@ -85,12 +84,13 @@ class _Reader(Variables):
                              "the key of your OpenAI-compatible endpoint; set OPENAI_BASE_URL unless it is OpenAI's",
                              loopback_allowed=True),
             model=self._model(),
-            model_price=self._model_price(),
+            model_price=model_prices.pop("", None),
             valyu_signup_url=self._url("VALYU_SIGNUP_URL", "https://platform.valyu.ai"),
             emulators_url=self._emulators_url,
             listen_host=self._host(),
             listen_port=self._port(),
             trusted_proxies=self._proxies(),
+            model_prices=model_prices,
         )
         if self._problems:
             lines = "\n".join(f"  - {problem}" for problem in self._problems)
@@ -238,19 +238,23 @@ class _Reader(Variables):
             self._problem("MODEL", f"is {EMULATED_MODEL}, the emulator's, which production never accepts")
         return model
 
-    def _model_price(self) -> ModelPrice | None:
-        emulated = self._get("MODEL", EMULATED_MODEL) == EMULATED_MODEL and not self._production
+    def _model_prices(self) -> dict[str, ModelPrice]:
+        model = self._get("MODEL", EMULATED_MODEL)
+        emulated = model == EMULATED_MODEL and not self._production
         text = self._get("MODEL_PRICE", EMULATED_MODEL_PRICE if emulated else "")
+        endpoint = addresses.parse(self._get("OPENAI_BASE_URL", ""))
+        own = endpoint is not None and endpoint.hostname != "api.openai.com"
+        if text == prices.BOOK or (not text and not own):
+            return {}
         if not text:
-            if self._get("OPENAI_BASE_URL", "") and "api.openai.com" not in self._get("OPENAI_BASE_URL", ""):
-                self._problem("MODEL_PRICE", "is missing: your own endpoint's price, input/output in dollars per "
-                              "million tokens, such as 0.50/1.50, or 0/0 where it costs nothing")
-            return None
+            self._problem("MODEL_PRICE", f"is missing: your own endpoint's price; {prices.HOW}; 0/0 where it costs "
+                          f"nothing; {prices.BOOK} where the price book knows the endpoint")
+            return {}
         try:
-            first, second = (Decimal(part.strip()) for part in text.split("/"))
-            if not (first.is_finite() and second.is_finite()) or first < 0 or second < 0:
-                raise ValueError(text)
-        except (ValueError, InvalidOperation):
-            self._problem("MODEL_PRICE", f"is {text!r}; write input/output in dollars per million tokens: 0.50/1.50")
-            return None
-        return ModelPrice(first, second)
+            table = prices.parse(text)
+        except prices.Malformed as error:
+            self._problem("MODEL_PRICE", f"is {text!r}: it {error}; {prices.HOW}")
+            return {}
+        if own and model not in table and "" not in table:
+            self._problem("MODEL_PRICE", f"has no price for MODEL={model}: it prices {', '.join(table)}")
+        return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -32,10 +33,22 @@ class Vendor:
 
 @dataclass(frozen=True)
 class ModelPrice:
-    """An operator's price for their own model endpoint, in US dollars per million tokens."""
+    """An operator's price for their own model endpoint, in US dollars.
+
+    Attributes:
+        cache_read_usd_per_million: of input that was read from a cache; None for the input's price, as in the others.
+        cache_write_1h_usd_per_million: of input written to a cache for an hour; None for the other cache writes' price.
+        reasoning_usd_per_million: None where thinking costs what other output does.
+        request_usd: for each request, beside its tokens; None for nothing.
+    """
 
     input_usd_per_million: Decimal
     output_usd_per_million: Decimal
+    cache_read_usd_per_million: Decimal | None = None
+    cache_write_usd_per_million: Decimal | None = None
+    cache_write_1h_usd_per_million: Decimal | None = None
+    reasoning_usd_per_million: Decimal | None = None
+    request_usd: Decimal | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,8 @@ class Settings:
         listen_host: the IP address to listen on.
         trusted_proxies: how many reverse proxies stand in front and append to X-Forwarded-For.
         daytona: None where code runs in the built-in sandbox.
-        model_price: None where the model's price comes from the price book.
+        model_price: of every model that `model_prices` does not name; None where it comes from the price book.
+        model_prices: the operator's price table, by the model's name.
     """
 
     mode: AppMode
@@ -74,6 +88,7 @@ class Settings:
     listen_host: str = "127.0.0.1"
     listen_port: int | None = None
     trusted_proxies: int = 0
+    model_prices: Mapping[str, ModelPrice] = field(default_factory=dict)
 
     @property
     def port(self) -> int:

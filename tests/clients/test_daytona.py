@@ -9,8 +9,10 @@ from decimal import Decimal
 import httpx
 import pytest
 
+from chatapp.billing.pricing import cost_usd
+from chatapp.billing.rates import DAYTONA, START_UP_SECONDS
 from chatapp.clients.code import OUTPUT_LIMIT_BYTES, CodeResult, Picture
-from chatapp.clients.daytona import START_UP_SECONDS, Daytona, rate_usd_per_second
+from chatapp.clients.daytona import Daytona
 from chatapp.clients.errors import Rejected, Unavailable
 from emulators import daytona
 from emulators.faults import Fault
@@ -47,8 +49,10 @@ def boxes(served: Served) -> list[dict]:
 async def test_a_program_runs_and_costs_its_seconds_at_the_list_price(runner: Daytona) -> None:
     result = await run(runner, "print(6 * 7)")
     assert (result.stdout, result.error) == ("42\n", None)
-    assert result.cost_usd == result.seconds * rate_usd_per_second(cpu=1, memory_gib=1, disk_gib=3)
-    assert abs(rate_usd_per_second(cpu=1, memory_gib=1, disk_gib=3) - RATE) < Decimal("1e-20")
+    assert result.cost_usd == result.seconds * RATE == cost_usd(DAYTONA, result.quantities)
+    milliseconds = int(result.seconds * 1000)
+    assert result.quantities == {"cpu_milliseconds": milliseconds, "memory_gib_milliseconds": milliseconds,
+                                 "disk_gib_milliseconds": 3 * milliseconds}
     assert 0 < result.cost_usd <= runner.max_cost_usd(5)
 
 
@@ -188,4 +192,4 @@ async def test_a_thread_s_sandbox_can_be_deleted_at_once(served: Served, runner:
 
 
 def test_the_cap_holds_the_start_the_program_and_the_answer(served: Served) -> None:
-    assert client(served).max_cost_usd(30) == 46 * rate_usd_per_second(cpu=1, memory_gib=1, disk_gib=3)
+    assert client(served).max_cost_usd(30) == 46 * RATE

@@ -12,9 +12,10 @@ from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, User
 from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.models.openai import OpenAIChatModel
 
-from chatapp.agent.meter import buckets
+from chatapp.agent.measured import quantities
 from chatapp.clients.llm import CONNECT_SECONDS, READ_SECONDS, build_model, close_model
 from chatapp.settings import load
+from tests.billing.conftest import PRICES
 
 Build = Callable[..., OpenAIChatModel]
 
@@ -77,7 +78,7 @@ async def test_cached_tokens_are_counted_once(endpoint: tuple[Endpoint, Build]) 
     }}))
     response = await stream(build())
     assert response.state == "complete"
-    assert buckets(response.usage) == {"input_tokens": 232, "cache_read_tokens": 768, "output_tokens": 40}
+    assert quantities(response, PRICES) == {"input_tokens": 232, "cache_read_tokens": 768, "output_tokens": 40}
 
 
 async def test_a_server_that_measures_nothing_says_so(endpoint: tuple[Endpoint, Build]) -> None:
