@@ -2,8 +2,8 @@
 
 It covers what the SDK sends for: create, get, list (by labels), start, stop, delete, and code-run. Code is executed by
 Monty (see `execution`), with a small matplotlib whose charts come back as Daytona's do. There is no event socket: the
-SDK then polls. `GET /daytona/_emulator/log` lists all sandboxes that ever were, with their runs
-(`{"sandboxes": […]}`).
+SDK then polls. `GET /daytona/_emulator/log` lists all sandboxes that ever were and all programs that were accepted
+(`{"sandboxes": […], "runs": […]}`, oldest first); a run's `outcome` is `under way`, `exit 0`, `timed out` or `cut`.
 """
 
 from __future__ import annotations
@@ -117,18 +117,19 @@ class _Daytona:
             return _error(request, 409, "Sandbox is not running", "SANDBOX_NOT_RUNNING")
         if wanted.get("language", "python") != "python":
             return _error(request, 400, "Only Python is emulated", "BAD_REQUEST")
+        code, run_id = wanted["code"], self._boxes.begin_run(box["id"])
         try:
-            run = await asyncio.to_thread(execute, wanted["code"], wanted.get("timeout"))
+            run = await asyncio.to_thread(execute, code, wanted.get("timeout"))
         except TimedOut:
-            self._boxes.count_run(box["id"], float(wanted.get("timeout") or 0))
+            self._boxes.end_run(run_id, "timed out", float(wanted.get("timeout") or 0))
             body = {"statusCode": 408, "message": "command execution timeout", "code": "PROCESS_EXECUTION_TIMEOUT"}
             return JSONResponse({**body, "source": "DAYTONA_DAEMON"}, status_code=408)
-        self._boxes.count_run(box["id"], run.seconds)
+        self._boxes.end_run(run_id, f"exit {run.exit_code}", run.seconds)
         return JSONResponse({"exitCode": run.exit_code, "result": run.result, "artifacts": {"charts": run.charts}})
 
     async def log_rows(self, _: Request) -> Response:
         """`GET /_emulator/log`."""
-        return JSONResponse({"sandboxes": self._boxes.rows()})
+        return JSONResponse({"sandboxes": self._boxes.rows(), "runs": self._boxes.runs()})
 
     def _box(self, request: Request) -> dict[str, Any]:
         """The sandbox that the path names; `guarded` has seen that it exists."""

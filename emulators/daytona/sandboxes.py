@@ -14,6 +14,9 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS daytona_sandbox (
     id TEXT PRIMARY KEY, body TEXT NOT NULL, state TEXT NOT NULL, created_at TEXT NOT NULL, active_at TEXT NOT NULL,
     runs INTEGER NOT NULL DEFAULT 0, run_seconds REAL NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS daytona_run (
+    id TEXT PRIMARY KEY, sandbox_id TEXT NOT NULL, at TEXT NOT NULL, outcome TEXT NOT NULL, seconds REAL NOT NULL);
+UPDATE daytona_run SET outcome = 'cut' WHERE outcome = 'under way';
 """
 _KEPT = (
     "env", "labels", "public", "networkBlockAll", "networkAllowList", "target", "autoStopInterval",
@@ -71,13 +74,33 @@ class Sandboxes:
                 (state, self._clock.now().isoformat(), sandbox_id),
             )
 
-    def count_run(self, sandbox_id: str, seconds: float) -> None:
-        """Note that a program ran."""
+    def begin_run(self, sandbox_id: str) -> str:
+        """Note that a program was accepted; returns the run's id. If this process dies, the run was cut."""
+        run_id = str(uuid4())
         with self._store.transaction() as db:
+            row = (run_id, sandbox_id, self._clock.now().isoformat())
+            db.execute("INSERT INTO daytona_run VALUES (?, ?, ?, 'under way', 0)", row)
+        return run_id
+
+    def end_run(self, run_id: str, outcome: str, seconds: float) -> None:
+        """Note how a program ended (`exit 0`, `timed out`) and how long it ran."""
+        with self._store.transaction() as db:
+            db.execute("UPDATE daytona_run SET outcome = ?, seconds = ? WHERE id = ?", (outcome, seconds, run_id))
             db.execute(
-                "UPDATE daytona_sandbox SET runs = runs + 1, run_seconds = run_seconds + ?, active_at = ? WHERE id = ?",
-                (seconds, self._clock.now().isoformat(), sandbox_id),
+                "UPDATE daytona_sandbox SET runs = runs + 1, run_seconds = run_seconds + ?, active_at = ? "
+                "WHERE id = (SELECT sandbox_id FROM daytona_run WHERE id = ?)",
+                (seconds, self._clock.now().isoformat(), run_id),
             )
+
+    def runs(self) -> list[dict[str, Any]]:
+        """All programs that were accepted, oldest first, each with its sandbox's labels and size, for the log."""
+        with self._store.transaction() as db:
+            rows = [dict(row) for row in db.execute(
+                "SELECT run.*, body FROM daytona_run AS run JOIN daytona_sandbox AS box ON box.id = sandbox_id "
+                "ORDER BY run.rowid")]
+        bodies = [json.loads(row.pop("body")) for row in rows]
+        return [{**row, **{key: body[key] for key in ("labels", "cpu", "memory", "disk")}}
+                for row, body in zip(rows, bodies, strict=True)]
 
     def rows(self) -> list[dict[str, Any]]:
         """All sandboxes that ever were, for the log."""
