@@ -45,12 +45,12 @@ COUNTS = (REQUESTS, "web_searches", "social_searches", "storage_searches", "code
 """What is paid by the piece, beside the tokens."""
 
 _MODALITIES = frozenset({"audio", "image", "video"})
-_KINDS = {
+KINDS = {
     bucket: frozenset({direction, *kind.split()})
     for direction, buckets in (("input", _INPUT), ("output", _OUTPUT)) for bucket, kind in buckets.items()
 }
 """What a token is; a bucket contains those whose set includes its own."""
-KNOWN = frozenset({*_KINDS, *COUNTS})
+KNOWN = frozenset({*KINDS, *COUNTS})
 
 
 def disjoint(reported: Mapping[str, int], priced: Collection[str]) -> dict[str, int]:
@@ -66,11 +66,11 @@ def disjoint(reported: Mapping[str, int], priced: Collection[str]) -> dict[str, 
         The buckets above zero, `input_tokens` and `output_tokens` always.
     """
     found: dict[str, int] = {}
-    for bucket in sorted(_KINDS.keys() & set(priced), key=lambda name: (-len(_KINDS[name]), name)):
-        inside = sum(count for part, count in found.items() if _KINDS[part] > _KINDS[bucket])
+    for bucket in sorted(KINDS.keys() & set(priced), key=lambda name: (-len(KINDS[name]), name)):
+        inside = sum(count for part, count in found.items() if KINDS[part] > KINDS[bucket])
         found[bucket] = max(0, reported.get(bucket, 0) - inside)
     always = ("input_tokens", OUTPUT_BUCKET)
-    tokens = {bucket: found[bucket] for bucket in _KINDS if bucket in found and (found[bucket] or bucket in always)}
+    tokens = {bucket: found[bucket] for bucket in KINDS if bucket in found and (found[bucket] or bucket in always)}
     return tokens | {unit: reported[unit] for unit in COUNTS if unit in priced and reported.get(unit)}
 
 
@@ -88,6 +88,6 @@ def is_known(unit: str) -> bool:
 
 
 def _is_text(unit: str) -> bool:
-    if unit in _KINDS:
-        return not _KINDS[unit] & _MODALITIES
+    if unit in KINDS:
+        return not KINDS[unit] & _MODALITIES
     return unit.endswith("_tokens") and not any(modality in unit for modality in _MODALITIES)
