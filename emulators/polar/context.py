@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from emulators.world import World
 
 SLUG = "emulated"
+_WITHOUT_OFFSET = len("2026-11-20T12:00:00.000000")
 
 
 def stamp(moment: datetime) -> str:
     """A moment as Polar writes it: UTC, microseconds, `Z`. Such texts sort as the moments do."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:_WITHOUT_OFFSET] + "Z"
 
 
 def moment(text: str) -> datetime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from starlette.routing import Route
@@ -13,7 +13,7 @@ from starlette.routing import Route
 from emulators.polar import customers
 from emulators.polar.context import Polar, stamp
 from emulators.polar.errors import ServerFailure, invalid, malformed, not_found
-from emulators.polar.event_inputs import EventCreateCustomer, EventCreateExternalCustomer, EventsIngest
+from emulators.polar.event_inputs import EventCreateCustomer, EventsIngest
 from emulators.polar.http import Api, Call, page
 from emulators.polar.tables import Document, new_id
 
@@ -24,6 +24,7 @@ INSERT INTO polar_event (id, external_id, name, source, customer_id, external_cu
     timestamp, received_at, metadata) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (external_id) DO NOTHING
 """
 _moments: TypeAdapter[Any] = TypeAdapter(AwareDatetime)
+_encoder = json.JSONEncoder(default=str)
 
 
 def routes(api: Api) -> list[Route]:
@@ -42,7 +43,7 @@ def ingest(call: Call) -> Document:
     polar = call.polar
     by_id = {customer["id"]: customer for customer in polar.tables.find("customer")}
     by_external = {customer["external_id"]: customer["id"] for customer in by_id.values()}
-    inserted = 0
+    rows, now, encode = [], stamp(polar.now()), _encoder.encode
     for index, event in enumerate(batch):
         if isinstance(event, EventCreateCustomer):
             customer_id: str | None = str(event.customer_id)
@@ -52,22 +53,36 @@ def ingest(call: Call) -> Document:
         else:
             external = event.external_customer_id
             customer_id = by_external.get(external)
-        inserted += _insert(polar, event, customer_id, external)
+        _refuse_nan(event.metadata)
+        at = stamp(event.timestamp) if event.timestamp else now
+        rows.append(_Row(event.parent_id, (new_id(), event.external_id, event.name, "user", customer_id, external),
+                         (at, now, encode(event.metadata))))
+    inserted = _insert(polar, rows)
     return {"inserted": inserted, "duplicates": len(batch) - inserted}
 
 
-def _insert(polar: Polar, event: EventCreateCustomer | EventCreateExternalCustomer,
-            customer_id: str | None, external: str | None) -> int:
-    _refuse_nan(event.metadata)
-    now = stamp(polar.now())
-    parent, awaited = _parent(polar, event.parent_id)
-    identifier = new_id()
-    inserted = polar.tables.write(
-        INSERT, identifier, event.external_id, event.name, "user", customer_id, external, parent, awaited,
-        stamp(event.timestamp) if event.timestamp else now, now, json.dumps(event.metadata, default=str))
-    if inserted and event.external_id is not None:
+class _Row(NamedTuple):
+    """An event's columns before and after those of its parent, whom it names here as its sender did."""
+
+    parent: str | None
+    before: tuple[str | None, ...]
+    after: tuple[str, ...]
+
+
+def _insert(polar: Polar, rows: list[_Row]) -> int:
+    """Store events; returns how many were new. One by one only where events may be parents of one another."""
+    awaited = polar.tables.rows("SELECT 1 FROM polar_event WHERE awaited_parent IS NOT NULL LIMIT 1")
+    if awaited or any(row.parent for row in rows):
+        return sum(_insert_one(polar, row) for row in rows)
+    return polar.tables.write_all(INSERT, [(*row.before, None, None, *row.after) for row in rows])
+
+
+def _insert_one(polar: Polar, row: _Row) -> int:
+    inserted = polar.tables.write(INSERT, *row.before, *_parent(polar, row.parent), *row.after)
+    identifier, external_id, *_ = row.before
+    if inserted and external_id is not None:
         polar.tables.write("UPDATE polar_event SET parent_id = ?, awaited_parent = NULL WHERE awaited_parent = ?",
-                           identifier, event.external_id)
+                           identifier, external_id)
     return inserted
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
+from collections.abc import Sequence
 from typing import Any, Final
 
 from emulators.store import Store
@@ -60,6 +61,11 @@ class Tables:
         """Run one statement and return how many rows it changed."""
         with self.store.transaction() as db:
             return db.execute(sql, arguments).rowcount
+
+    def write_all(self, sql: str, arguments: Sequence[tuple[object, ...]]) -> int:
+        """Run one statement for each of the arguments and return how many rows they changed in all."""
+        with self.store.transaction() as db:
+            return db.executemany(sql, arguments).rowcount
 
     def add(self, kind: str, body: Document) -> Document:
         """Store a document under its `id`."""
