@@ -8,7 +8,7 @@ from sqlmodel import col, select
 
 from chatapp.billing import delivery, outbox, provision
 from chatapp.billing.money import microusd
-from chatapp.billing.reconcile import MARGIN, _agree, _billed, _still, local_differences, reconcile
+from chatapp.billing.reconcile import MARGIN, _range, _windows, local_differences, reconcile
 from chatapp.db import Database, now
 from chatapp.models import OutboxMessage, UsageEvent
 from emulators.faults import Fault
@@ -187,9 +187,10 @@ async def test_an_event_delivered_while_polar_is_asked_is_no_difference(town: To
     await provision.apply(town.services)
     town.use(account)
     await delivery.deliver(town.services)
-    before = _billed(town.db, now(), account)[0]
+    [window] = _windows(town.db, now(), account)
+    before = _range(town.db, window, now())
     town.use(account)
     await delivery.deliver(town.services)
     theirs = await polar_microusd(town, account)
-    assert not _agree(before, theirs)
-    assert _agree(await _still(town.services, before), theirs)
+    assert not before.holds(theirs)
+    assert before.or_else(_range(town.db, window, now())).holds(theirs)

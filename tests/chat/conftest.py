@@ -117,7 +117,8 @@ class Room:
         """No turn and no hold; every answer costs what the ledger says."""
         assert self.rows(Turn, Hold) == []
         for message in self.rows(Message):
-            events = [event for event in self.rows(UsageEvent) if event.turn_id == message.id]
+            events = [event for event in self.rows(UsageEvent)
+                      if event.turn_id == message.id and event.bearer == "customer"]
             assert message.cost_nanousd == sum(event.cost_nanousd for event in events)
             assert message.charge_nanousd == sum(event.charge_nanousd for event in events)
 
