@@ -4,6 +4,7 @@ On service tiers: OpenAI prices a request by the tier that served it (`default`,
 its answer. The default is asked for explicitly where the price book knows that the vendor has others; elsewhere
 nothing is said, since other servers refuse what they do not know. No other tier is ever asked for. An answer that came
 by another one all the same is priced by the book's prices for it; if the book has none, the row is not exact.
+(Anthropic's own API has tiers, too, but is not spoken here, and pydantic-ai 2.62 does not tell which one it used.)
 """
 
 from __future__ import annotations
