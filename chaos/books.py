@@ -54,16 +54,17 @@ class Served:
     """Something that a vendor served, by its own log.
 
     Attributes:
-        at: when it came in; None where the log does not tell.
+        at: when it was accepted.
         complete: whether all of it was sent. Whether it arrived is another matter.
         tokens: in and out; of a model's request.
         cost_usd: what the vendor takes for it; None where it does not tell.
-        turn_id: of a search, by the question's number in its query. thread_id: of a program, by its sandbox.
+        turn_id: by the number of the question that it was for; empty if that is not to be seen.
+        thread_id: of a program, by its sandbox.
     """
 
     id: str
     vendor: Literal["llm", "valyu", "daytona"]
-    at: datetime | None = None
+    at: datetime
     complete: bool = True
     tokens: tuple[int, int] = (0, 0)
     cost_usd: Decimal | None = None
@@ -143,7 +144,7 @@ async def read(house: House, load: Load, kills: tuple[datetime, ...]) -> Books:
         parked=sum(row["parked_at"] is not None for row in outbox),
         holds=unfinished(house)["holds"], events=tuple(map(_event, house.emulators_rows(
             "SELECT * FROM polar_event WHERE source = 'user' ORDER BY seq"))),
-        served=tuple(_served(house, _turns(messages))), accounts=tuple(await _accounts(house)), kills=kills,
+        served=tuple(await _served(house, _turns(messages))), accounts=tuple(await _accounts(house)), kills=kills,
     )
 
 
@@ -173,18 +174,21 @@ def _event(row: Row) -> PolarEvent:
     return PolarEvent(row["external_id"], row["name"], row["external_customer_id"], int(Decimal(charge) * 1000))
 
 
-def _served(house: House, turns: Mapping[int, str]) -> list[Served]:
+async def _served(house: House, turns: Mapping[int, str]) -> list[Served]:
+    """What the vendors' own logs say."""
+    log = {vendor: await house.emulator("GET", f"/{vendor}/_emulator/log") for vendor in ("llm", "valyu", "daytona")}
+
+    def turn_of(text: str) -> str:
+        return turns.get(number_in(text) or 0, "")
+
     found = [Served(row["id"], "llm", _moment(row["at"]), row["finish"] != "cut",
                     (row["prompt_tokens"], row["completion_tokens"]),
-                    row["prompt_tokens"] * INPUT_USD + row["completion_tokens"] * OUTPUT_USD)
-             for row in house.emulators_rows("SELECT * FROM llm_request")]
-    for row in house.emulators_rows("SELECT * FROM valyu_request"):
-        turn_id = turns.get(number_in(row["query"]) or 0, "")
-        found.append(Served(row["tx_id"], "valyu", _moment(row["at"]), cost_usd=Decimal(row["cost_usd"]),
-                            turn_id=turn_id))
-    for row in house.emulators_rows("SELECT * FROM daytona_sandbox"):
-        thread_id = json.loads(row["body"])["labels"].get("thread", "")
-        found += [Served(f"{row['id']}:{run}", "daytona", thread_id=thread_id) for run in range(row["runs"])]
+                    row["prompt_tokens"] * INPUT_USD + row["completion_tokens"] * OUTPUT_USD,
+                    turn_id=turn_of(row["question"])) for row in log["llm"]["requests"]]
+    found += [Served(row["tx_id"], "valyu", _moment(row["at"]), cost_usd=Decimal(row["cost_usd"]),
+                     turn_id=turn_of(row["query"])) for row in log["valyu"]["requests"]]
+    found += [Served(row["id"], "daytona", _moment(row["at"]), row["outcome"] != "cut",
+                     thread_id=row["labels"].get("thread", "")) for row in log["daytona"]["runs"]]
     return found
 
 

@@ -1,13 +1,13 @@
 """What was served against the ledger: nothing may be missing, and nothing may be charged that was not served.
 
-No vendor's log names our ids, so that rows are paired: a search by its question, a program by its chat, a request to
-the model by its time and, where the ledger has exact figures, by its tokens. The largest matching leaves as little over
-as can be; so what it leaves over is certainly wrong.
+No vendor's log names our ids, so that rows are paired: by the question that a request was for (a program by its chat),
+by time, and where the ledger has exact figures, by tokens or cost. The largest matching leaves as little over as can
+be; so what it leaves over is certainly wrong.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -56,27 +56,21 @@ def _wishes(
     charges: Sequence[Charge], served: Sequence[Served], kills: Sequence[datetime]
 ) -> dict[str, list[str]]:
     """For each ledger row, what it could be the record of."""
-    by_time = sorted((one.at, one.id, one) for one in served if one.vendor == "llm" and one.at is not None)
-    times = [at for at, _, _ in by_time]
-    by_turn: dict[tuple[str, str], list[Served]] = {}
+    owned: dict[tuple[str, str], list[Served]] = {}
     for one in served:
-        if one.vendor != "llm":
-            by_turn.setdefault((one.vendor, one.turn_id or one.thread_id), []).append(one)
+        owned.setdefault((one.vendor, one.turn_id or one.thread_id), []).append(one)
     wishes = {}
     for charge in charges:
-        if charge.is_model:
-            first, last = bisect_left(times, charge.placed_at - EARLY), bisect_right(times, _end(charge, kills) + LATE)
-            likely = [one for _, _, one in by_time[first:last]]
-        else:
-            vendor = TOOLS.get(charge.name, charge.name)
-            key = charge.turn_id if vendor == "valyu" else charge.thread_id
-            likely = by_turn.get((vendor, key), [])
-        wishes[charge.id] = [one.id for one in likely if _fits(charge, one)]
+        vendor = "llm" if charge.is_model else TOOLS.get(charge.name, charge.name)
+        own = charge.thread_id if vendor == "daytona" else charge.turn_id
+        likely = [*owned.get((vendor, own), ()), *owned.get((vendor, ""), ())]
+        first, last = charge.placed_at - EARLY, _end(charge, kills) + LATE
+        wishes[charge.id] = [one.id for one in likely if first <= one.at <= last and _fits(charge, one)]
     return wishes
 
 
 def _end(charge: Charge, kills: Sequence[datetime]) -> datetime:
-    """When the step was over: it was settled, or its process was killed and settled by a later one."""
+    """When the step was over: it was settled, or its process was killed and a later one settled it."""
     after = bisect_right(kills, charge.placed_at)
     killed = kills[after] if charge.status == "interrupted" and after < len(kills) else charge.settled_at
     return min(killed, charge.settled_at)

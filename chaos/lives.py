@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from chaos import database
 from chaos.books import unfinished
@@ -16,17 +16,17 @@ from chaos.plan import Life, Spell
 
 READY_SECONDS = 90.0
 """An app that does not answer by then hangs: a database that is locked meanwhile is allowed for."""
-LOAD_SECONDS = 5.0
-"""The longest that the app runs before a kill under load, once it answers."""
-WATCH_SECONDS = 4.0
+LOAD_SECONDS = (1.0, 10.0)
+"""The shortest and the longest that the app runs before a kill under load, once it answers."""
+WATCH_SECONDS = 6.0
 """How long a kill waits for what it shall hit; then it comes all the same."""
 AIM_SECONDS = 0.1
 """The longest from seeing that to the kill."""
 START_SHARE = 1.2
 """A kill of a start comes between its beginning and a little after its usual end."""
-IN_FLIGHT = ("SELECT count(*) AS n FROM outbox_message WHERE channel = 'usage' AND lease_until IS NOT NULL "
-             "AND delivered_at IS NULL")
-RECOVERING = "SELECT count(*) AS n FROM turn WHERE runner LIKE 'recover:%'"
+IN_FLIGHT = "outbox_message WHERE channel = 'usage' AND delivered_at IS NULL", timedelta(seconds=40)
+RECOVERING = "turn WHERE runner LIKE 'recover:%'", timedelta(seconds=20)
+"""Rows to be seen, with the length of their leases: those that were taken in this life count alone."""
 
 
 @dataclass
@@ -117,15 +117,18 @@ class Lives:
         if life.faults_late:
             await self._house.switch_on(*life.faults)
         if life.moment == "load":
-            await asyncio.sleep(life.share * LOAD_SECONDS)
+            shortest, longest = LOAD_SECONDS
+            await asyncio.sleep(shortest + life.share * (longest - shortest))
             return True
-        seen = await self._seen(RECOVERING if life.moment == "recovery" else IN_FLIGHT)
+        seen = await self._seen(*(RECOVERING if life.moment == "recovery" else IN_FLIGHT))
         await asyncio.sleep(life.share * AIM_SECONDS)
         return seen
 
-    async def _seen(self, sql: str) -> bool:
-        """Wait until a count is not 0; False if that takes too long."""
-        deadline = time.monotonic() + WATCH_SECONDS
+    async def _seen(self, rows: str, lease: timedelta) -> bool:
+        """Wait until there are such rows, leased in this life; False if that takes too long."""
+        deadline, lived = time.monotonic() + WATCH_SECONDS, timedelta(seconds=time.monotonic() - self._began)
+        since = (datetime.now(UTC) - lived + lease).isoformat(sep=" ")
+        sql = f"SELECT count(*) AS n FROM {rows} AND lease_until > '{since}'"  # noqa: S608 - text of our own
         while time.monotonic() < deadline:
             if (await asyncio.to_thread(self._house.database.rows, sql))[0]["n"]:
                 return True

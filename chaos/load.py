@@ -26,7 +26,7 @@ def question(number: int, chance: Random) -> str:
     mark = f"Item{number:06}x"
     kind = chance.random()
     if kind < 0.5:
-        return f"{mark}: lorem {chance.choice((60, 200, 500, 1000))}"
+        return f"{mark}: lorem {chance.choice((30, 100, 300, 1000))}"
     return f"{mark}: {chance.choice(TOPICS if kind < 0.8 else SUMS)}"
 
 

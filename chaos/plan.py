@@ -15,7 +15,7 @@ MOMENTS: tuple[Moment, ...] = ("load", "start-up", "recovery", "delivery")
 MOMENT_WEIGHTS = (50, 20, 15, 15)
 FAULTS_AT_ONCE = (20, 40, 30, 10)
 """How often, in percent, a life has none, one, two, three."""
-PACES = (60, 150, 400)
+PACES = (100, 300, 1000)
 """Tokens per second of the emulated model."""
 NEWCOMER_EVERY = 20
 """So often, in lives, somebody signs up and pays in the middle of it all."""
