@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export REFLEX_USE_NPM := 1
 export REFLEX_TELEMETRY_ENABLED := false
 
-.PHONY: help run test check bench emulators clean
+.PHONY: help run test check bench chaos emulators clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -24,6 +24,9 @@ check: $(VENV)/.dev  ## ruff, mypy --strict, and the import arrows
 
 bench: $(VENV)/.dev .browser  ## The benchmarks behind the README's figures
 	@python -m benchmarks
+
+chaos: $(VENV)/.dev  ## Kill the app 200 times under load and check every bill (CHAOS_ARGS="--kills 30 --seed 7")
+	@python -m chaos $(CHAOS_ARGS)
 
 emulators: $(VENV)/.run  ## Only the emulators, at http://localhost:8900
 	@python -m emulators

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -100,6 +101,7 @@ class Books:
         acknowledged: thread ids of the questions that the app has said it took.
         threads: those that it has.
         answers: how many answers ended how: done, interrupted, failed, stopped; or streaming, if one never ended.
+        shown_nanousd: what each answer shows as its price, by its id, which is its turn's.
         delivered, waiting, parked: ledger rows' messages to Polar, by their state.
         kills: when the app was killed, in order.
     """
@@ -107,6 +109,7 @@ class Books:
     acknowledged: tuple[str, ...]
     threads: frozenset[str]
     answers: Mapping[str, int]
+    shown_nanousd: Mapping[str, int]
     charges: tuple[Charge, ...]
     delivered: int
     waiting: int
@@ -130,15 +133,14 @@ def unfinished(house: House) -> dict[str, int]:
 async def read(house: House, load: Load, kills: tuple[datetime, ...]) -> Books:
     """Read all books of a house whose app has nothing under way."""
     rows = house.database.rows
-    messages = rows("SELECT id, thread_id, role, status, text FROM message ORDER BY created_at, id")
+    messages = rows("SELECT id, thread_id, role, status, text, charge_nanousd FROM message ORDER BY created_at, id")
     outbox = rows("SELECT delivered_at, parked_at FROM outbox_message WHERE channel = 'usage'")
-    answers: dict[str, int] = {}
-    for row in messages:
-        if row["role"] == "assistant":
-            answers[row["status"]] = answers.get(row["status"], 0) + 1
+    answers = [row for row in messages if row["role"] == "assistant"]
     return Books(
         acknowledged=tuple(load.acknowledged.values()), threads=frozenset(row["thread_id"] for row in messages),
-        answers=answers, charges=tuple(_charge(row) for row in rows("SELECT * FROM usage_event ORDER BY id")),
+        answers=Counter(row["status"] for row in answers),
+        shown_nanousd={row["id"]: row["charge_nanousd"] for row in answers},
+        charges=tuple(_charge(row) for row in rows("SELECT * FROM usage_event ORDER BY id")),
         delivered=sum(row["delivered_at"] is not None for row in outbox),
         waiting=sum(row["delivered_at"] is None and row["parked_at"] is None for row in outbox),
         parked=sum(row["parked_at"] is not None for row in outbox),

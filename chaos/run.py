@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chaos import books, plan
@@ -50,6 +50,8 @@ async def run(options: Options, folder: Path, say: Callable[[str], None]) -> Ver
             say(f"the app starts in {told.start_seconds[0]:.1f} s; {options.people} people pay per use and ask")
             for number in range(1, options.kills + 1):
                 life = plan.life(options.seed, number)
+                if options.postgres:  # whose files are on another disk than the app's
+                    life = replace(life, full=None)
                 if life.newcomer:
                     crowd.welcome()
                 say(f"{number:4}/{options.kills}  {await lives.live(life)}")

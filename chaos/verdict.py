@@ -71,13 +71,18 @@ def judge(books: Books) -> Verdict:
 
 def _asked(books: Books) -> list[Line]:
     lost = sorted(set(books.acknowledged) - books.threads)
-    ends = books.answers
+    ends, turns = books.answers, Counter[str]()
+    for charge in books.charges:
+        turns[charge.turn_id] += charge.charge_nanousd
+    other = [f"turn {turn} shows {shown}, the ledger has {turns[turn]}" for turn, shown in books.shown_nanousd.items()
+             if shown != turns[turn]]
     return [
         Line("questions acknowledged", len(books.acknowledged)),
         Line("questions in the database", len(books.threads)),
         Line("acknowledged and lost", len(lost), 0, tuple(f"thread {thread}" for thread in lost)),
         *(Line(f"answers {state}", ends.get(state, 0)) for state in ("done", "interrupted", "failed", "stopped")),
         Line("answers never ended", ends.get("streaming", 0), 0),
+        Line("answers that show another price", len(other), 0, tuple(other)),
     ]
 
 

@@ -47,7 +47,8 @@ def books(*charges: Charge, **fields: Any) -> Books:
     total = sum(one.charge_nanousd for one in charges)
     made = Books(
         acknowledged=tuple(one.thread_id for one in charges), threads=frozenset(one.thread_id for one in charges),
-        answers={"done": len(charges)}, charges=charges, delivered=len(charges), waiting=0, parked=0, holds=0,
+        answers={"done": len(charges)}, shown_nanousd={one.turn_id: one.charge_nanousd for one in charges},
+        charges=charges, delivered=len(charges), waiting=0, parked=0, holds=0,
         events=tuple(event(one) for one in charges),
         served=tuple(served(int(one.id.removeprefix("event-"))) for one in charges),
         accounts=(Account("account-1", total, 0, total),), kills=(at(2.5),))

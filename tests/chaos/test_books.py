@@ -39,6 +39,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("charged exactly, never served", {"served": (served(1), served(2), served(3, turn_id="turn-2"))}),
     ("acknowledged and lost", {"acknowledged": ("thread-1", "thread-4")}),
     ("answers never ended", {"answers": {"done": 2, "streaming": 1}}),
+    ("answers that show another price", {"shown_nanousd": {"turn-1": THREE[0].charge_nanousd - 1}}),
     ("events waiting", {"waiting": 1}),
     ("events parked", {"parked": 1}),
     ("holds left", {"holds": 1}),
