@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from uuid import uuid4
 
 import reflex as rx
@@ -49,7 +50,7 @@ async def background() -> AsyncIterator[None]:
     async with emulators(settings):
         await asyncio.to_thread(services.db.migrate)
         tasks = [
-            asyncio.create_task(worker.run(services, wake), name="billing"),
+            asyncio.create_task(worker.run(services, wake, alarm=partial(mail.alarm, services)), name="billing"),
             asyncio.create_task(_every(RECOVER_SECONDS, answers.recover), name="recover answers"),
             asyncio.create_task(_every(MAIL_SECONDS, lambda: mail.deliver(services), wake_mail), name="mail"),
             asyncio.create_task(_every(CLEAN_SECONDS, _clean), name="clean"),

@@ -56,7 +56,8 @@ def test_a_complete_production_environment_is_accepted() -> None:
     ("OPENAI_BASE_URL", "http://localhost:8900/llm/v1"), ("PUBLIC_URL", "http://chat.example.com"),
     ("SECRET_KEY", "short"), ("MODEL_PRICE", "cheap"), ("MODEL_PRICE", "-1/2"), ("LIMITS", "maybe"), ("PORT", "web"),
     ("DATABASE_URL", "mysql://x"), ("SUPABASE_URL", "not an address"), ("APP_MODE", "staging"),
-    ("POLAR_TOKEN", "oat"), ("RESEND_API_KEY", "with space"), ("MAIL_FROM", "nobody"), ("POLAR_ENVIRONMENT", "live"),
+    ("POLAR_TOKEN", "oat"), ("RESEND_API_KEY", "with space"), ("MAIL_FROM", "nobody"),
+    ("POLAR_ENVIRONMENT", "live"), ("OPERATOR_EMAILS", "a@b.c, Ann <ann@b.c>"),
 ])
 def test_production_refuses_an_emulator_or_a_malformed_value_and_names_it(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
@@ -202,3 +203,9 @@ def test_env_example_explains_every_variable_that_is_read() -> None:
     read = set(re.findall(r'"([A-Z][A-Z_]{3,})"', source)) - {"REFLEX_ENV_MODE"}
     explained = set(re.findall(r"^([A-Z_]+)=", (root / ".env.example").read_text(), re.M))
     assert read <= explained, read - explained
+
+
+def test_operators_are_named_with_commas_between_them() -> None:
+    assert load({}).operator_emails == ()
+    assert load({"OPERATOR_EMAILS": " a@example.com,b@example.com , "}).operator_emails == (
+        "a@example.com", "b@example.com")

@@ -56,7 +56,7 @@ async def _webhook(services: Services, _: argparse.Namespace) -> int:
 async def _reconcile(services: Services, _: argparse.Namespace) -> int:
     differences = await reconcile.reconcile(services)
     for difference in differences:
-        print(f"{difference.account_id}  {difference.what}: {difference.ours} and {difference.theirs}")
+        print(difference.in_words())
     print(f"{len(differences)} differences")
     return 1 if differences else 0
 

@@ -19,6 +19,10 @@ from chatapp.models import Balance, Hold, OutboxMessage, UsageEvent
 OVERDUE = timedelta(hours=1)
 """An event that has not reached Polar for so long is reported."""
 
+_NAMES = {"ledger and outbox": ("rows", "messages"), "ledger and totals": ("ledger", "totals"),
+          "ledger and Polar": ("ledger", "Polar"), "undelivered": ("waiting", "at Polar")}
+_UNITS = {"ledger and totals": " nano-dollars", "ledger and Polar": " micro-dollars", "undelivered": " micro-dollars"}
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -35,6 +39,13 @@ class Difference:
     ours: Decimal
     theirs: Decimal
     since: datetime | None = None
+
+    def in_words(self) -> str:
+        """One line for the operator."""
+        ours, theirs = _NAMES.get(self.what, ("ours", "theirs"))
+        of = f" since {self.since:%Y-%m-%d %H:%M} UTC" if self.since else ""
+        return (f"{self.what}, account {self.account_id or '(all)'}{of}: {ours} {self.ours.normalize():f}, "
+                f"{theirs} {self.theirs.normalize():f}{_UNITS.get(self.what, '')}")
 
 
 def local_differences(db: Database, at: datetime, account_id: str | None = None) -> list[Difference]:

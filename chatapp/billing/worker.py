@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, TypeAlias
 
 from chatapp.billing import delivery, holds, inbox, leases, provision, reconcile, subscriptions
+from chatapp.billing.books import Difference
 from chatapp.clients.errors import Rejected, Unavailable
 from chatapp.db import now
 
@@ -25,16 +26,21 @@ POLL_AFTER = timedelta(hours=1)
 """A webhook that never came is made up for after at most this long."""
 HOURLY_LEASE_SECONDS = 900.0
 HOURLY_LOOK_SECONDS = 30.0
+NIGHT_HOUR = 3
+"""From this hour (UTC) on, the day's whole reconciliation is due; a host that slept then does it when it wakes."""
+NIGHTLY_LEASE_SECONDS = 4 * 3600.0
 PROVISION_PAUSE_SECONDS = 30.0
+
+Alarm: TypeAlias = Callable[[Sequence[Difference]], None]
 
 _log = logging.getLogger(__name__)
 
 
-async def run(services: Services, wake: asyncio.Event | None = None) -> None:
-    """Work until cancelled; `wake` starts a round at once, see `nudge`."""
+async def run(services: Services, wake: asyncio.Event | None = None, alarm: Alarm = lambda _: None) -> None:
+    """Work until cancelled; `wake` starts a round at once, see `nudge`. `alarm` is told what the night's look found."""
     ready = asyncio.Event()
     await asyncio.gather(_provision(services, ready), _rounds(services, wake or asyncio.Event()),
-                         _hours(services, ready))
+                         _hours(services, ready, alarm))
 
 
 def nudge(wake: asyncio.Event) -> None:
@@ -58,11 +64,19 @@ async def hourly_jobs(services: Services) -> None:
                          _logged("reconcile", lambda: _hourly(services, "reconcile", _reconcile)))
 
 
-async def _hours(services: Services, ready: asyncio.Event) -> None:
+async def nightly_job(services: Services, at: datetime, alarm: Alarm) -> None:
+    """Hold all books against each other and Polar, once a day, and sound the alarm where they differ."""
+    if at.hour >= NIGHT_HOUR:
+        await _logged("nightly reconciliation", lambda: _once(
+            services, f"books:{at:%Y-%m-%d}", NIGHTLY_LEASE_SECONDS, lambda _: _books(services, alarm)))
+
+
+async def _hours(services: Services, ready: asyncio.Event, alarm: Alarm) -> None:
     """A loop of its own: however long it takes, deliveries, webhooks and sweeping go on beside it."""
     await ready.wait()
     while True:
         await hourly_jobs(services)
+        await nightly_job(services, now(), alarm)
         await asyncio.sleep(HOURLY_LOOK_SECONDS)
 
 
@@ -91,8 +105,13 @@ async def _provision(services: Services, ready: asyncio.Event) -> None:
 
 
 async def _hourly(services: Services, name: str, job: Callable[[Services], Awaitable[str]]) -> None:
-    key = f"{name}:{now():%Y-%m-%dT%H}"
-    if not await asyncio.to_thread(leases.claim, services.db, key, HOURLY_LEASE_SECONDS, now()):
+    await _once(services, f"{name}:{now():%Y-%m-%dT%H}", HOURLY_LEASE_SECONDS, job)
+
+
+async def _once(
+    services: Services, key: str, lease_seconds: float, job: Callable[[Services], Awaitable[str]]
+) -> None:
+    if not await asyncio.to_thread(leases.claim, services.db, key, lease_seconds, now()):
         return
     # A failed run keeps its lease: the next attempt comes when the lease ends, and not in every round.
     outcome = await job(services)
@@ -105,6 +124,13 @@ async def _poll(services: Services) -> str:
 
 async def _reconcile(services: Services) -> str:
     return f"{len(await reconcile.reconcile(services, thorough=False))} differences"
+
+
+async def _books(services: Services, alarm: Alarm) -> str:
+    differences = await reconcile.reconcile(services)
+    if differences:
+        await asyncio.to_thread(alarm, differences)
+    return f"{len(differences)} differences"
 
 
 async def _logged(name: str, job: Callable[[], Awaitable[object]]) -> None:

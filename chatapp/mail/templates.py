@@ -102,6 +102,21 @@ def notice(settings: Settings, action: str, **details: str) -> Mail:
     return compose(sender_name(settings), "A change to your account", [NOTICES[action].format(**details)], after=ALARM)
 
 
+MOST_LINES = 40
+
+
+def books_differ(settings: Settings, lines: list[str]) -> Mail:
+    """To the operator: what the reconciliation found, a line each."""
+    shown = lines[:MOST_LINES]
+    more = [f"… and {len(lines) - MOST_LINES} more."] if len(lines) > MOST_LINES else []
+    count = "One difference" if len(lines) == 1 else f"{len(lines)} differences"
+    return compose(
+        sender_name(settings), f"{count} between the ledger and Polar",
+        ["The nightly reconciliation found what should not be there. Nothing was changed by itself.", *shown, *more],
+        after="`python -m chatapp.billing reconcile` looks again, `explain EVENT` shows how a charge came about, "
+              "`retry-parked` sends again what Polar refused. docs/billing.md says what each line means.")
+
+
 def sender_name(settings: Settings) -> str:
     """The product's name: the one in MAIL_FROM, else the host that people open."""
     return parseaddr(settings.mail_from)[0] or urlsplit(settings.public_url).hostname or "chatapp"

@@ -69,7 +69,7 @@ class _Reader(Variables):
             database_url=self._database_url(),
             secret_key=self._secret_key(),
             limits=self._flag("LIMITS", default=self._production),
-            mail_from=self._mail_from(),
+            mail_from=self._mail_from(), operator_emails=self._operator_emails(),
             supabase=self._vendor("supabase", "SUPABASE_KEY", "SUPABASE_URL", None,
                                   "Supabase dashboard → Settings → API keys → publishable key, and the project's URL"),
             send_email_hook_secret=self._hook_secret(),
@@ -155,6 +155,13 @@ class _Reader(Variables):
         if "@" not in value:
             self._problem("MAIL_FROM", "must be a sender whose domain is verified at Resend: Name <mail@your.domain>")
         return value
+
+    def _operator_emails(self) -> tuple[str, ...]:
+        addresses = [part.strip() for part in self._get("OPERATOR_EMAILS", "").split(",") if part.strip()]
+        for address in addresses:
+            if address.count("@") != 1 or any(c.isspace() or c in "<>" for c in address):
+                self._problem("OPERATOR_EMAILS", f"must be plain addresses with commas between: {address!r} is none")
+        return tuple(addresses)
 
     def _vendor(self, vendor: str, key_name: str, url_name: str, url: str | None, where: str, *,
                 prefix: str = "", loopback_allowed: bool = False) -> Vendor:

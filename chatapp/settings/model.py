@@ -64,6 +64,7 @@ class Settings:
         daytona: None where code runs in the built-in sandbox.
         model_price: of every model that `model_prices` does not name; None where it comes from the price book.
         model_prices: the operator's price table, by the model's name.
+        operator_emails: who is told when the books do not agree.
     """
 
     mode: AppMode
@@ -89,6 +90,7 @@ class Settings:
     listen_port: int | None = None
     trusted_proxies: int = 0
     model_prices: Mapping[str, ModelPrice] = field(default_factory=dict)
+    operator_emails: tuple[str, ...] = ()
 
     @property
     def port(self) -> int:

@@ -1,11 +1,13 @@
 """The loop does all of it by itself, and survives what goes wrong."""
 
 import asyncio
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from sqlmodel import col, select
 
 from chatapp.billing import outbox, provision, worker
+from chatapp.billing.books import Difference
 from chatapp.db import now
 from chatapp.models import Hold, JobRun, UsageEvent
 from emulators.faults import Fault
@@ -41,3 +43,26 @@ async def test_hourly_jobs_run_once_for_all_workers(town: Town) -> None:
         runs = session.exec(select(JobRun).where(JobRun.key != "provision")).all()
     assert {run.key.partition(":")[0]: run.outcome for run in runs} == {
         "poll": "0 subscriptions refreshed", "reconcile": "0 differences"}
+
+
+async def test_the_nightly_reconciliation_runs_once_and_alarms_only_if_the_books_differ(
+    town: Town, account: str
+) -> None:
+    alarms: list[Sequence[Difference]] = []
+    await provision.apply(town.services)
+    night = datetime(2026, 11, 20, 3, 0, tzinfo=UTC)
+    await worker.nightly_job(town.services, night - timedelta(minutes=1), alarms.append)
+    await asyncio.gather(*(worker.nightly_job(town.services, night, alarms.append) for _ in range(3)))
+    assert alarms == []
+    town.use(account)
+    with town.db.session() as session:
+        session.exec(select(outbox.OutboxMessage)).one().parked_at = now()
+    await worker.nightly_job(town.services, night + timedelta(hours=9), alarms.append)
+    assert alarms == [], "it ran this day already"
+    await asyncio.gather(*(worker.nightly_job(town.services, night + timedelta(days=1), alarms.append)
+                           for _ in range(3)))
+    assert [[(one.what, one.account_id) for one in told] for told in alarms] == [[("undelivered", account)]]
+    with town.db.reading() as session:
+        runs = session.exec(select(JobRun).where(col(JobRun.key).startswith("books:"))).all()
+    assert {run.key: run.outcome for run in runs} == {
+        "books:2026-11-20": "0 differences", "books:2026-11-21": "1 differences"}
