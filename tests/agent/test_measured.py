@@ -11,11 +11,13 @@ from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
 from pydantic_ai.models import Model
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.usage import RequestUsage
+from sqlmodel import select
 
 from chatapp.agent.measured import at_least, is_exact, quantities
+from chatapp.agent.meter import MAX_OUTPUT_TOKENS
 from chatapp.agent.run import metered
 from chatapp.billing.pricebook import unit_prices
-from chatapp.models import UsageEvent
+from chatapp.models import Hold, UsageEvent
 from chatapp.settings import load
 from tests.agent.conftest import NOON, Desk
 from tests.billing.conftest import PRICES
@@ -55,6 +57,22 @@ async def test_a_long_request_is_held_beyond_the_cliff_and_settled_on_its_own_si
     assert (row.exact, Decimal(row.cost_usd), row.overrun_nanousd) == (True, Decimal(cost), 0)
     [tier] = row.terms["prices"]["tiers"]
     assert tier["above_input_tokens"] == 200_000
+
+
+async def test_a_price_by_the_request_is_held_estimated_and_settled(sqlite_desk: Desk) -> None:
+    held: list[Hold] = []
+
+    def script(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        with sqlite_desk.db.reading() as session:
+            held.extend(session.exec(select(Hold)))
+        return ModelResponse([TextPart("Yes.")], usage=RequestUsage(input_tokens=5, output_tokens=3))
+
+    row = await settled(sqlite_desk, "https://api.perplexity.ai", FunctionModel(script, model_name="sonar"))
+    (hold,) = held
+    assert hold.cost_bound_nanousd > 12_000_000 + MAX_OUTPUT_TOKENS * 1_000
+    assert hold.estimate["requests"] == 1, "a crash does not make the request free"
+    assert row.quantities == {"input_tokens": 5, "output_tokens": 3, "requests": 1}
+    assert (Decimal(row.cost_usd), row.exact) == (Decimal("0.012008"), True), "$1 a million, $12 a thousand requests"
 
 
 async def test_an_answer_by_another_service_tier_costs_what_that_tier_does(sqlite_desk: Desk) -> None:
