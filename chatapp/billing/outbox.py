@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import func, or_, update
+from sqlalchemy import Update, func, or_, update
 from sqlmodel import Session, col, select
 
 from chatapp.billing.sql import insert, statement
@@ -35,6 +35,16 @@ def enqueue(
     ).on_conflict_do_nothing(index_elements=["channel", "key"]))
 
 
+class Claimed(NamedTuple):
+    """What it takes to send a message, without the row around it: half the time of a large batch."""
+
+    id: str
+    key: str
+    payload: dict[str, Any]
+    attempts: int
+    created_at: datetime
+
+
 def claim(
     db: Database, channel: str, limit: int, lease_seconds: float, now: datetime, *, account_id: str | None = None
 ) -> list[OutboxMessage]:
@@ -43,6 +53,25 @@ def claim(
     One statement, so that no two workers get the same one. The lease must be longer than the slowest attempt to send
     them, or they are sent twice.
     """
+    claiming = _claiming(channel, limit, lease_seconds, now, account_id)
+    with db.session() as session:
+        claimed = session.exec(claiming.returning(OutboxMessage), execution_options=statement).scalars().all()
+    return sorted(claimed, key=lambda message: (message.created_at, message.id))
+
+
+def claim_batch(
+    db: Database, channel: str, limit: int, lease_seconds: float, now: datetime, *, account_id: str | None = None
+) -> list[Claimed]:
+    """The same, for a channel that sends hundreds at once."""
+    claiming = _claiming(channel, limit, lease_seconds, now, account_id).returning(
+        col(OutboxMessage.id), col(OutboxMessage.key), col(OutboxMessage.payload), col(OutboxMessage.attempts),
+        col(OutboxMessage.created_at))
+    with db.session() as session:
+        claimed = [Claimed(*row) for row in session.exec(claiming, execution_options=statement).all()]
+    return sorted(claimed, key=lambda message: (message.created_at, message.id))
+
+
+def _claiming(channel: str, limit: int, lease_seconds: float, now: datetime, account_id: str | None) -> Update:
     due = [
         col(OutboxMessage.channel) == channel, col(OutboxMessage.delivered_at).is_(None),
         col(OutboxMessage.parked_at).is_(None), col(OutboxMessage.next_attempt_at) <= now,
@@ -52,14 +81,8 @@ def claim(
         due.append(col(OutboxMessage.account_id) == account_id)
     oldest = (select(OutboxMessage.id).where(*due).order_by(col(OutboxMessage.created_at), col(OutboxMessage.id))
               .limit(limit).with_for_update(skip_locked=True).cte("oldest"))
-    claiming = (
-        update(OutboxMessage).where(col(OutboxMessage.id).in_(select(oldest.c.id)))
-        .values(lease_until=now + timedelta(seconds=lease_seconds), attempts=OutboxMessage.attempts + 1)
-        .returning(OutboxMessage)
-    )
-    with db.session() as session:
-        claimed = session.exec(claiming, execution_options=statement).scalars().all()
-    return sorted(claimed, key=lambda message: (message.created_at, message.id))
+    return (update(OutboxMessage).where(col(OutboxMessage.id).in_(select(oldest.c.id)))
+            .values(lease_until=now + timedelta(seconds=lease_seconds), attempts=OutboxMessage.attempts + 1))
 
 
 def renew(db: Database, ids: Sequence[str], lease_seconds: float, now: datetime) -> None:
