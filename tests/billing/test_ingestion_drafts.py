@@ -85,9 +85,14 @@ def test_a_draft_that_polar_may_have_is_not_changed_and_both_are_told(
     assert due(db, at) == [10]
     with caplog.at_level(logging.ERROR):
         draft.finish(REAL)
+        late = ingestion.draft(ESTIMATE)
+        at.at += DRAFT_LEASE + timedelta(seconds=1)
+        assert due(db, at) == [10, 10]
+        late.withdraw()
     assert "was reported as its draft before its figures came" in caplog.text
+    assert "was reported as its draft before it was withdrawn" in caplog.text
     at.at += timedelta(hours=1)
-    assert due(db, at) == [10]
+    assert due(db, at) == [10, 10]
 
 
 def test_a_draft_keeps_its_estimate_when_its_figures_are_refused(

@@ -59,12 +59,15 @@ class Draft:
             self._ended = True
 
     def withdraw(self) -> None:
-        """Nothing happened: nothing is reported."""
+        """Nothing happened: nothing is reported, unless the draft has gone to Polar meanwhile, which is logged."""
         with self._lock:
             if self._ended:
                 return
+            removal = delete(OutboxMessage).where(*self._unsent()).returning(col(OutboxMessage.id))
             with self._db.session() as session:
-                session.exec(delete(OutboxMessage).where(*self._unsent()), execution_options=statement)
+                removed = session.exec(removal, execution_options=statement).first()
+            if removed is None:
+                _log.error("Event %s was reported as its draft before it was withdrawn.", self._external_id)
             self._ended = True
 
     def _write(self, event: Event, *, due: datetime) -> bool:
