@@ -1,14 +1,16 @@
-"""Billing by hand or by cron: `python -m chatapp.billing deliver|apply|reconcile|explain|webhook|retry-parked`."""
+"""Billing by hand or by cron: `python -m chatapp.billing COMMAND`; without one it lists them."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import sys
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from chatapp.billing import delivery, explain, holds, inbox, outbox, provision, reconcile
+from chatapp.billing import corrections, delivery, explain, holds, inbox, outbox, provision, reconcile
 from chatapp.billing.ledger import CHANNEL
+from chatapp.billing.money import format_usd
 from chatapp.clients.errors import Rejected, Unavailable
 from chatapp.db import Database, now
 from chatapp.services import Services, build
@@ -67,6 +69,28 @@ async def _explain(services: Services, arguments: argparse.Namespace) -> int:
     return 0 if text else 1
 
 
+async def _correct(services: Services, arguments: argparse.Namespace) -> int:
+    try:
+        row = corrections.correct(services.db, arguments.event, None, arguments.cost_usd, reason=arguments.reason,
+                                  now=now())
+    except corrections.NotCorrectable as error:
+        print(error)
+        return 1
+    print(f"{row.id} stands now, with a charge of {format_usd(row.charge_nanousd)}: {row.terms['reason']}")
+    return 0
+
+
+def _dollars(text: str) -> Decimal:
+    """An amount of dollars from the command line."""
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal(-1)
+    if not amount.is_finite() or amount < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount of dollars such as 0.0042")
+    return amount
+
+
 async def _retry_parked(services: Services, _: argparse.Namespace) -> int:
     print(f"{outbox.unpark(services.db, CHANNEL, now())} parked events are due again")
     return 0
@@ -81,6 +105,7 @@ def main(argv: list[str] | None = None) -> int:
         "apply": (_apply, "make sure that Polar has the meter and the products"),
         "reconcile": (_reconcile, "hold the ledger against Polar; 1 if they differ"),
         "explain": (_explain, "show how one charge came about"),
+        "correct": (_correct, "take a charge back and enter what the step really cost; never more is charged"),
         "webhook": (_webhook, "make Polar's webhook endpoint and print its secret"),
         "retry-parked": (_retry_parked, "queue again what Polar refused"),
     }
@@ -88,8 +113,11 @@ def main(argv: list[str] | None = None) -> int:
         command = commands.add_parser(name, help=text)
         tolerate = ("POLAR_WEBHOOK_SECRET",) if name in _WITHOUT_SECRET else ()
         command.set_defaults(function=function, tolerate=tolerate)
-        if name == "explain":
-            command.add_argument("event")
+        if name in ("explain", "correct"):
+            command.add_argument("event", help="the id of a ledger row")
+        if name == "correct":
+            command.add_argument("--cost-usd", type=_dollars, required=True, help="what it really cost, in dollars")
+            command.add_argument("--reason", required=True, help="for whoever reads the ledger")
     arguments = parser.parse_args(argv)
     return asyncio.run(_run(arguments))
 

@@ -27,14 +27,14 @@ class NotCorrectable(Exception):
 
 
 def correct(
-    db: Database, event_id: str, quantities: Mapping[str, int], cost_usd: Decimal, *, reason: str, now: datetime
+    db: Database, event_id: str, quantities: Mapping[str, int] | None, cost_usd: Decimal, *, reason: str, now: datetime
 ) -> UsageEvent:
     """Enter what a step really used and cost; a row that is corrected already stays so.
 
     Args:
         db: the database.
         event_id: the row that is wrong.
-        quantities: what was really used.
+        quantities: what was really used; None where only the cost was wrong.
         cost_usd: what it really cost, in dollars.
         reason: for whoever reads the ledger.
         now: when the correction is entered; it counts in the period of that moment.
@@ -50,7 +50,8 @@ def correct(
         event = session.get(UsageEvent, event_id)
         if event is None or event.status == REVERSAL:
             raise NotCorrectable(f"The ledger has no row {event_id!r} that could be corrected.")
-        return correct_in(session, event, quantities, cost_usd, reason=reason, now=now)
+        return correct_in(session, event, event.quantities if quantities is None else quantities, cost_usd,
+                          reason=reason, now=now)
 
 
 def correct_in(

@@ -47,6 +47,25 @@ async def test_the_books_are_delivered_compared_and_explained_by_command(
         assert said in capsys.readouterr().out
 
 
+async def test_a_charge_is_corrected_by_command_and_polar_gets_the_difference(
+    town: Town, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account_id = new_account(town.db)
+    event_id = town.use(account_id)
+    await command("apply")
+    assert await command("correct", event_id, "--cost-usd", "0.001", "--reason", "the vendor's mistake") == 0
+    said = capsys.readouterr().out
+    assert "charge of $0.0012: the vendor's mistake" in said
+    assert await command("deliver") == 0
+    assert "3 events delivered" in capsys.readouterr().out
+    assert await command("reconcile") == 0
+    assert await command("correct", "no-such-event", "--cost-usd", "0", "--reason", "x") == 1
+    for amount in ("cheap", "-1", "NaN"):
+        with pytest.raises(SystemExit):
+            main(["correct", event_id, f"--cost-usd={amount}", "--reason", "x"])
+        assert "is no amount of dollars" in capsys.readouterr().err
+
+
 async def test_what_cannot_be_done_ends_with_its_reason(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
     assert await command("explain", "no-such-event") == 1
     assert await command("webhook") == 1, "Polar delivers to no address of this machine"
