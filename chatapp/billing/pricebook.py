@@ -53,7 +53,8 @@ class UnpricedModel(Exception):
     def __init__(self, model: str, why: str) -> None:
         super().__init__(f"The model {model!r} has no usable price, so it is not called. {why} "
                          f"Set {SETTING}=input/output in dollars per million tokens for {model!r}.")
-        self.text = f"The model {model} has no known price, so it cannot be used yet. The operator has to set {SETTING}."
+        self.text = (f"The model {model} has no known price, so it cannot be used yet. "
+                     f"The operator has to set {SETTING}.")
         self.setting = SETTING
 
 
