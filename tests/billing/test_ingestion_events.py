@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from chatapp.billing.delivery import event_of
+from chatapp.billing.delivery import _event
 from chatapp.billing.ingestion.events import Event, InvalidEvent, Llm, payload_of, require_valid, sendable_cost
 from chatapp.models import OutboxMessage
 from emulators.polar.event_inputs import EventCreateExternalCustomer
@@ -26,7 +26,7 @@ polar: TypeAdapter[Any] = TypeAdapter(EventCreateExternalCustomer)
 def sent(event: Event) -> dict[str, Any]:
     """The event as the client sends it, hours later."""
     message = OutboxMessage(channel="usage", key="k", payload=payload_of(event, "event:k", NOON))
-    return event_of(message, NOON + timedelta(hours=1), stamped=True).as_json()
+    return _event(message, NOON + timedelta(hours=1), stamped=True).as_json()
 
 
 def problems(event: Event) -> str:
@@ -90,7 +90,7 @@ def test_a_clock_that_is_a_little_ahead_is_borne_and_polar_gets_no_future() -> N
     ahead = replace(GOOD, at=NOON + timedelta(minutes=4))
     require_valid([ahead], NOON, one=True)
     message = OutboxMessage(channel="usage", key="k", payload=payload_of(ahead, "event:k", NOON))
-    assert "timestamp" not in event_of(message, NOON, stamped=True).as_json()
+    assert "timestamp" not in _event(message, NOON, stamped=True).as_json()
 
 
 characters = st.characters(exclude_categories=["Cs"], exclude_characters="\x00")
