@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from chatapp.billing.buckets import INPUT_BUCKETS, KINDS, OUTPUT_BUCKETS
 from chatapp.billing.hold_rows import CUSTOMER
 from chatapp.billing.money import NANO_PER_CENT, microusd, usd
-from chatapp.billing.pricing import INPUT_BUCKETS, OUTPUT_BUCKET
 from chatapp.models import UsageEvent
 
 BILLED, INCLUDED = "usage", "usage.included"
@@ -50,10 +50,11 @@ def _metadata(event: UsageEvent) -> dict[str, Any]:
 
 
 def _llm(event: UsageEvent) -> dict[str, Any]:
-    tokens = {bucket: int(event.quantities.get(bucket, 0)) for bucket in (*INPUT_BUCKETS, OUTPUT_BUCKET)}
-    input_tokens = sum(tokens[bucket] for bucket in INPUT_BUCKETS)
+    tokens = {bucket: int(event.quantities.get(bucket, 0)) for bucket in KINDS}
+    input_tokens, output_tokens = (sum(tokens[bucket] for bucket in group) for group in (INPUT_BUCKETS, OUTPUT_BUCKETS))
+    cached_tokens = sum(tokens[bucket] for bucket in INPUT_BUCKETS if "cache_read" in KINDS[bucket])
     return {
         "vendor": event.provider[:MAX_TEXT] or "unknown", "model": event.name[:MAX_TEXT] or "unknown",
-        "input_tokens": input_tokens, "cached_input_tokens": tokens["cache_read_tokens"],
-        "output_tokens": tokens[OUTPUT_BUCKET], "total_tokens": input_tokens + tokens[OUTPUT_BUCKET],
+        "input_tokens": input_tokens, "cached_input_tokens": cached_tokens,
+        "output_tokens": output_tokens, "total_tokens": input_tokens + output_tokens,
     }

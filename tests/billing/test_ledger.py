@@ -53,6 +53,16 @@ def test_settling_writes_the_row_its_message_and_the_totals(
     assert local_differences(db, now) == []
 
 
+def test_every_kind_of_token_is_in_the_numbers_that_polar_shows(db: Database, place: Place, now: datetime) -> None:
+    kinds = {"input_tokens": 1, "cache_read_tokens": 2, "cache_audio_read_tokens": 4, "input_audio_tokens": 8,
+             "output_tokens": 16, "output_reasoning_tokens": 32, "output_audio_tokens": 64, "requests": 1}
+    settle(db, place(prices=None), now, quantities=kinds, cost_usd=Decimal("0.001"))
+    with db.reading() as session:
+        message = session.exec(select(OutboxMessage)).one()
+    assert {key: count for key, count in message.payload["metadata"]["_llm"].items() if key.endswith("tokens")} == {
+        "input_tokens": 15, "cached_input_tokens": 6, "output_tokens": 112, "total_tokens": 127}
+
+
 def test_settling_again_returns_the_row_that_is_there(db: Database, account: str, place: Place, now: datetime) -> None:
     hold = place()
     first = settle(db, hold, now)
