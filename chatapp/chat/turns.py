@@ -113,7 +113,12 @@ def request_stop(db: Database, account_id: AccountId, message_id: MessageId) -> 
 
 
 def save(db: Database, message_id: MessageId, draft: Draft, *, status: str, error: str, history_json: str) -> Message:
-    """Save the answer whole with what it cost, and end the turn. Doing it again changes nothing."""
+    """Save the answer whole with what it cost, and end the turn. Doing it again changes nothing.
+
+    Nothing of the turn runs any more. What it still holds are steps that ended while the database took nothing down, or
+    whose process died: they are settled with their estimates now, so that the answer's price has them.
+    """
+    holds.sweep_turn(db, message_id, now())
     total = ledger.turn_total(db, message_id)
     with db.session() as session:
         thread, message = _locked(session, message_id)
@@ -178,7 +183,7 @@ def _take_over(db: Database, message_id: MessageId) -> bool:
 
 
 def _save_dead(db: Database, message_id: MessageId) -> None:
-    holds.sweep_turn(db, message_id, now())
+    holds.sweep_turn(db, message_id, now())  # also where what is stored cannot be read, so that nothing can be saved
     draft = Draft()
     for _, data in chunks.stored(db, message_id, 0):
         draft.apply(json.loads(data))

@@ -133,3 +133,15 @@ def test_an_answer_that_cannot_be_saved_keeps_no_other_from_being_saved(db: Data
 def _lease(db: Database, message_id: MessageId) -> datetime:
     with db.reading() as session:
         return session.exec(select(Turn.lease_until).where(col(Turn.id) == message_id)).one()
+
+
+def test_a_step_that_could_not_be_settled_is_in_the_price_of_its_answer(db: Database, account: AccountId) -> None:
+    prompt = ask(db, account)
+    hold = pay(db, prompt)
+    message = turns.save(db, prompt.message_id, Draft(), status="failed", error="The disk was full.", history_json="")
+    [event] = events_of(db, prompt)
+    assert (event.id, event.exact, event.status) == (hold.id, False, "interrupted")
+    assert message.charge_nanousd == event.charge_nanousd > 0
+    assert not message.exact
+    assert rows(db, Hold) == rows(db, Turn) == 0
+    assert balance(db, account).held_nanousd == 0
