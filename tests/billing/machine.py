@@ -121,7 +121,7 @@ class Books:
         self.messages: dict[str, Any] = {}
         """By id, account and event: rows with the columns of `Hold`, `Balance` and `OutboxMessage`."""
 
-    def read(self) -> None:
+    def read(self) -> Books:
         """Read all of them in one transaction; a row that is gone or not as it was before fails at once (3)."""
         with self.db.reading() as session:  # columns, not objects: it is done after every step
             found = {name: session.connection().execute(SQLModel.metadata.tables[name].select()).all()
@@ -135,6 +135,7 @@ class Books:
         self.rows = rows
         self.messages = {message.key: message for message in messages}
         assert len(self.messages) == len(messages), "two messages of one event"
+        return self
 
     def check(self) -> None:
         """Each row has its one message with the same charge (1); the totals are those of the rows and holds (2)."""

@@ -1,13 +1,12 @@
 """A machine of the billing core, its first part: questions, paid steps, crashes and recovery, at a time of our own.
 
 Two processes work on one database. What they know is in the machine's memory; a crash forgets it. Nothing here speaks
-to Polar, so that thousands of sequences can be tried; `machine_core` adds Polar's word and the delivery, and
-`machine_polar` is a machine with the real client and the emulator.
+to Polar, so that thousands of sequences can be tried.
 """
 
 from __future__ import annotations
 
-import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
@@ -15,18 +14,17 @@ from fractions import Fraction
 from typing import Any, cast
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, rule
 from sqlalchemy import delete
 
-from chatapp.billing import admission, balances, holds, ledger, provision
+from chatapp.billing import admission, holds, provision
 from chatapp.billing.entitlements import Entitlement, SpendingRefused
-from chatapp.billing.hold_rows import Bearer
+from chatapp.billing.hold_rows import Bearer, hold_of
 from chatapp.billing.holds import InsufficientFunds, PlacedHold
-from chatapp.billing.ledger import UnknownHold
 from chatapp.billing.pricing import UnitPrices
 from chatapp.db import Database
 from chatapp.ids import new_id
-from chatapp.models import OutboxMessage, Turn, UsageEvent
+from chatapp.models import OutboxMessage, Turn
 from chatapp.services import Services
 from chatapp.settings import Settings, load
 from tests.billing.conftest import PRICES, new_account
@@ -66,6 +64,27 @@ class Batch:
     memory: int
 
 
+@dataclass(frozen=True)
+class Order:
+    """A step that is about to be held: what it can cost, and who pays."""
+
+    turn: MTurn
+    bearer: Bearer
+    prices: UnitPrices | None
+    bound: Fraction
+    quantities: dict[str, int]
+    at: datetime
+
+    @property
+    def customers(self) -> bool:
+        return self.bearer == "customer"
+
+    @property
+    def amount(self) -> int:
+        """What is set aside, in nano-dollars."""
+        return nano(self.bound * self.turn.terms.factor) if self.customers else 0
+
+
 def exact(value: Fraction) -> Decimal:
     """A fraction whose decimals end, as a decimal."""
     with localcontext(prec=60):
@@ -101,8 +120,6 @@ class StepsMachine(RuleBasedStateMachine):
     def tick(self, by: timedelta = TICK) -> datetime:
         self.now += by
         return self.now
-
-    # ------------------------------------------------------------------------------------------------ questions
 
     @rule(who=WHO, process=PROCESS)
     def ask_only(self, who: int, process: int) -> None:
@@ -142,214 +159,77 @@ class StepsMachine(RuleBasedStateMachine):
             session.execute(delete(Turn).where(Turn.id == turn.id))  # type: ignore[arg-type]  # typed as bool
         self.model.turns.remove(turn)
 
-    # ---------------------------------------------------------------------------------------------------- steps
-
     @rule(who=WHO, process=PROCESS, tokens=TOKENS, bearer=BEARERS)
     def place_for_a_model(self, who: int, process: int, tokens: int, bearer: Bearer) -> None:
         self.hold_for_a_model(who, process, tokens, bearer)
 
-    def hold_for_a_model(self, who: int, process: int, tokens: int, bearer: Bearer) -> None:
+    def hold_for_a_model(self, who: int, process: int, tokens: int, bearer: Bearer) -> str | None:
+        """The new hold's id, if there is one."""
         bound = {"input_tokens": tokens, "output_tokens": tokens // 3}
-        first = {"input_tokens": -(-tokens // 3)}
-        self.place(who, process, cost_of(bound), bound, cost_of(first), bearer, PRICES)
+        turn = self.turn_of(who, process)
+        if turn is None:
+            return None
+        return self.place(Order(turn, bearer, PRICES, cost_of(bound), bound, self.tick()),
+                          cost_of({"input_tokens": -(-tokens // 3)}))
 
     @rule(who=WHO, process=PROCESS, cap=CAPS, bearer=BEARERS)
     def place_for_a_tool(self, who: int, process: int, cap: str, bearer: Bearer) -> None:
         """A tool whose vendor reports the cost: unanswered, it is taken to have cost its cap."""
-        self.place(who, process, Fraction(cap), {"searches": 1}, Fraction(nano(Fraction(cap)), NANO), bearer, None)
+        turn = self.turn_of(who, process)
+        if turn is not None:
+            self.place(Order(turn, bearer, None, Fraction(cap), {"searches": 1}, self.tick()),
+                       Fraction(nano(Fraction(cap)), NANO))
 
-    def place(
-        self, who: int, process: int, bound: Fraction, quantities: dict[str, int], first: Fraction, bearer: Bearer,
-        prices: UnitPrices | None,
-    ) -> None:
-        """In a turn of the account that runs, or in a new one."""
+    def turn_of(self, who: int, process: int) -> MTurn | None:
+        """A turn of the account that runs, or a new one; None if the question is refused."""
         running = self.alive(self.model.accounts[who])
-        turn = running[-1] if running else self.ask(who, process)
-        if turn is None:
-            return
-        now, customers = self.tick(), bearer == "customer"
-        amount = nano(bound * turn.terms.factor) if customers else 0
-        expected = not customers or self.model.fits(turn, amount, nano(bound), now)
+        return running[-1] if running else self.ask(who, process)
+
+    def place(self, order: Order, first: Fraction) -> str | None:
+        expected = not order.customers or self.model.fits(order.turn, order.amount, nano(order.bound), order.at)
+        placed = self.try_to_place(order)
+        assert (placed is not None) == expected, "held although it does not fit, or refused although it does"
+        if placed is None:
+            return None
+        self.note(placed, order, first)
+        return placed.id
+
+    def try_to_place(self, order: Order) -> PlacedHold | None:
+        turn = order.turn
         try:
-            placed = holds.place(
-                self.db, self.may[turn.id], turn_id=turn.id, thread_id=turn.id, kind="model" if prices else "tool",
-                provider="openai", name="gpt-x", prices=prices, bound_cost_usd=exact(bound),
-                quantities_bound=quantities, bearer=bearer, now=now)
+            return holds.place(
+                self.db, self.may[turn.id], turn_id=turn.id, thread_id=turn.id,
+                kind="model" if order.prices else "tool", provider="openai", name="gpt-x", prices=order.prices,
+                bound_cost_usd=exact(order.bound), quantities_bound=order.quantities, bearer=order.bearer,
+                now=order.at)
         except InsufficientFunds:
-            assert not expected, "refused although it fits"
-            return
-        assert expected, "held although it does not fit"
-        assert (placed.amount_nanousd, placed.cost_bound_nanousd) == (amount, nano(bound))
-        hold = MHold(placed.id, turn, amount, nano(bound), first, now + LEASE, prices is None, turn.memory, customers)
-        turn.spent = True
+            return None
+
+    def note(self, placed: PlacedHold, order: Order, first: Fraction) -> None:
+        assert (placed.amount_nanousd, placed.cost_bound_nanousd) == (order.amount, nano(order.bound))
+        hold = MHold(placed.id, order.turn, order.amount, nano(order.bound), first, order.at + LEASE,
+                     order.prices is None, order.turn.memory, order.customers)
+        order.turn.spent = True
         self.model.holds[placed.id] = hold
         self.known[placed.id] = (placed, hold)
+
+    @rule(who=WHO, process=PROCESS, cap=CAPS, count=st.integers(2, 4))
+    def place_at_once(self, who: int, process: int, cap: str, count: int) -> None:
+        """Parallel steps of one turn: as many are held as fit, whichever they are."""
+        turn = self.turn_of(who, process)
+        if turn is None:
+            return
+        now, first = self.tick(), Fraction(nano(Fraction(cap)), NANO)
+        order = Order(turn, "customer", None, Fraction(cap), {"searches": 1}, now)
+        before = set(self.books.read().holds)
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(lambda _: self.try_to_place(order), range(count)))
+        new = [hold for key, hold in self.books.read().holds.items() if key not in before]
+        for row in new:
+            assert self.model.fits(turn, order.amount, nano(order.bound), now), "held although it does not fit"
+            self.note(hold_of(row), order, first)
+        assert len(new) == count or not self.model.fits(turn, order.amount, nano(order.bound), now)
 
     def pick(self, number: int, *, held: bool = True) -> tuple[PlacedHold, MHold] | None:
         found = [pair for key, pair in self.known.items() if (key in self.model.holds) == held]
         return found[number % len(found)] if found else None
-
-    @precondition(lambda self: self.known)
-    @rule(number=NUMBER, tokens=TOKENS, held=MOSTLY)
-    def checkpoint(self, number: int, tokens: int, held: bool) -> None:
-        pair, now = self.pick(number, held=held), self.tick()
-        if pair is None or pair[1].reported:
-            return
-        used = {"input_tokens": tokens, "output_tokens": tokens // 5}
-        holds.checkpoint(self.db, pair[0], used, now)
-        pair[1].estimate, pair[1].lease_until = cost_of(used), now + LEASE
-
-    @precondition(lambda self: self.model.holds)
-    @rule(number=NUMBER, tokens=TOKENS, bearer=BEARERS)
-    def settle_as_measured(self, number: int, tokens: int, bearer: Bearer) -> None:
-        """Below the hold, or far above it."""
-        self.settle(number, tokens, 0, "exact", bearer)
-
-    @precondition(lambda self: self.model.holds)
-    @rule(number=NUMBER, tokens=TOKENS, bearer=BEARERS)
-    def settle_with_an_estimate(self, number: int, tokens: int, bearer: Bearer) -> None:
-        self.settle(number, tokens, 10**9, "estimate", bearer)
-
-    @precondition(lambda self: self.model.holds)
-    @rule(number=NUMBER, nanos=st.integers(0, 5 * 10**9), bearer=BEARERS)
-    def settle_as_reported(self, number: int, nanos: int, bearer: Bearer) -> None:
-        """By the vendor, in thousandths of a nano-dollar, so that it must be rounded."""
-        self.settle(number, 997, nanos, "reported", bearer)
-
-    @rule(who=WHO, process=PROCESS, tokens=TOKENS, used=TOKENS)
-    def take_a_step(self, who: int, process: int, tokens: int, used: int) -> None:
-        """From hold to ledger without a fault."""
-        before = set(self.known)
-        self.hold_for_a_model(who, process, tokens, "customer")
-        for key in self.known.keys() - before:
-            self.settle_one(*self.known[key], used, 0, "exact", "customer")
-
-    def settle(self, number: int, tokens: int, nanos: int, how: str, bearer: Bearer) -> None:
-        pair = self.pick(number)
-        if pair is not None:
-            self.settle_one(*pair, tokens, nanos, how, bearer)
-
-    def settle_one(
-        self, placed: PlacedHold, hold: MHold, tokens: int, nanos: int, how: str, bearer: Bearer
-    ) -> None:
-        now = self.tick()
-        cost, event = self.really_settle(placed, hold, tokens, nanos, how, bearer, now)
-        row = self.model.settled(hold, cost, exact=how != "estimate", at=now, customers=bearer == "customer")
-        assert (event.cost_nanousd, event.charge_nanousd, event.exact) == (row.cost, row.charge, row.exact)
-
-    @precondition(lambda self: self.known)
-    @rule(number=NUMBER, tokens=TOKENS, nanos=st.integers(0, 5 * 10**9), how=HOW, bearer=BEARERS)
-    def settle_again(self, number: int, tokens: int, nanos: int, how: str, bearer: Bearer) -> None:
-        """What is settled stays, what was released is unknown, and real figures correct an estimate, once."""
-        pair, now = self.pick(number, held=False), self.tick()
-        if pair is None:
-            return
-        try:
-            cost, _ = self.really_settle(pair[0], pair[1], tokens, nanos, how, bearer, now)
-        except UnknownHold:
-            assert pair[0].id not in self.model.rows
-            return
-        self.late(pair[1], cost, how != "estimate", now)
-
-    def really_settle(
-        self, placed: PlacedHold, hold: MHold, tokens: int, nanos: int, how: str, bearer: Bearer, now: datetime
-    ) -> tuple[Fraction, UsageEvent]:
-        used = {"input_tokens": tokens, "output_tokens": tokens % 700}
-        reported = Fraction(nanos, 1000 * NANO) if how == "reported" or hold.reported else None
-        event = ledger.settle(self.db, placed, used, exact=how != "estimate", status="ok", bearer=bearer, now=now,
-                              cost_usd=None if reported is None else exact(reported))
-        return (cost_of(used) if reported is None else reported), event
-
-    def late(self, hold: MHold, cost: Fraction, is_exact: bool, now: datetime) -> None:
-        """Real figures that come after an estimate was entered correct it, once."""
-        names = [str(uuid.uuid5(uuid.UUID(hold.id), status)) for status in ("reversal", "corrected")]
-        if is_exact and not self.model.rows[hold.id].exact and names[0] not in self.model.rows:
-            self.model.rows.update(zip(names, self.model.corrected(hold, cost, now), strict=True))
-
-    @precondition(lambda self: self.known)
-    @rule(number=NUMBER, held=MOSTLY)
-    def release(self, number: int, held: bool) -> None:
-        pair = self.pick(number, held=held)
-        self.tick()
-        if pair is not None:
-            holds.release(self.db, pair[0])
-            self.model.holds.pop(pair[0].id, None)
-
-    @precondition(lambda self: self.alive())
-    @rule(number=NUMBER)
-    def finish(self, number: int) -> None:
-        """A turn ends, or is stopped: open steps are settled as far as they came; one that spent nothing is free."""
-        turn = self.alive()[number % len(self.alive())]
-        self.stop(turn)
-
-    def stop(self, turn: MTurn) -> None:
-        now = self.tick()
-        for placed, hold in list(self.known.values()):
-            if hold.turn is turn and placed.id in self.model.holds:
-                used = {"input_tokens": 100, "output_tokens": 7}
-                cost = Fraction(hold.bound, NANO) if hold.reported else cost_of(used)
-                ledger.settle(self.db, placed, used, exact=False, status="stopped", now=now,
-                              cost_usd=exact(cost) if hold.reported else None)
-                self.model.settled(hold, cost, exact=False, at=now)
-        if not turn.spent:
-            admission.give_back(self.db, turn.account.id, self.may[turn.id], now)
-            if turn.terms.per_day is not None:
-                turn.account.asked[day_of(turn.admitted_at)] -= 1
-        self.end(turn)
-
-    # ------------------------------------------------------------------------------------- crashes and recovery
-
-    @precondition(lambda self: self.model.turns or self.batches or self.heard)
-    @rule(process=PROCESS, restarts=st.booleans())
-    def crash_of(self, process: int, restarts: bool) -> None:
-        self.crash(process)
-        if restarts:
-            self.restart()
-
-    def crash(self, process: int) -> None:
-        """Everything that the process knew is gone; what it wrote stays."""
-        for turn in self.model.turns:
-            turn.memory = None if turn.memory == process else turn.memory
-        for key, (_, hold) in list(self.known.items()):
-            if hold.memory == process:
-                hold.memory = None
-                del self.known[key]
-        self.batches = [batch for batch in self.batches if batch.memory != process]
-        self.heard = [each for each in self.heard if each[3] != process]
-        for account in self.model.accounts:
-            account.switch = ""
-
-    def restart(self) -> None:
-        """Turns of dead processes are taken over, and their holds settled whatever their leases say."""
-        now = self.tick()
-        for turn in [turn for turn in self.model.turns if turn.memory is None]:
-            self.end(turn)
-            mine = [hold for hold in self.model.holds.values() if hold.turn is turn]
-            assert holds.sweep_turn(self.db, turn.id, now) == len(mine)
-            for hold in mine:
-                self.model.settled(hold, hold.estimate, exact=False, at=now)
-
-    @precondition(lambda self: self.model.holds)
-    @rule(by=st.none() | STEPS)
-    def sweep_after(self, by: timedelta | None) -> None:
-        self.tick(by or TICK)
-        self.sweep()
-
-    def sweep(self) -> None:
-        """Steps that said nothing for too long are settled with their estimate, alive or not."""
-        now = self.tick()
-        dead = [hold for hold in self.model.holds.values() if hold.lease_until < now]
-        assert holds.sweep(self.db, now) == len(dead)
-        for hold in dead:
-            self.model.settled(hold, hold.estimate, exact=False, at=now)
-
-    @rule(by=STEPS)
-    def time_passes(self, by: timedelta) -> None:
-        self.tick(by)
-
-    @rule(who=WHO, nanousd=LIMITS)
-    def choose_a_limit(self, who: int, nanousd: int | None) -> None:
-        account = self.model.accounts[who]
-        with self.db.session() as session:
-            balances.current(session, account.id, self.tick()).spend_limit_nanousd = nanousd
-        account.own_limit = nanousd
