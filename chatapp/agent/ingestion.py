@@ -6,7 +6,8 @@ before its response is handed on, the measured figures are. So neither `kill -9`
 - a response that is complete and measured is reported as such, `exact`;
 - one that was stopped, broke off or came without a measurement is an estimate: the known input, or its bytes/3, and
   what was received of the output; `exact` is false, and vendors' zeros are not believed;
-- a request that certainly cost nothing (`errors.certainly_free`: refused, or never connected) leaves no event.
+- a request that certainly cost nothing (`errors.certainly_free`: refused, or never connected) leaves no event, and
+  neither does one that only asks whether a response in the background is there.
 
 Unlike `meter` it sets nothing aside and refuses nothing: see `guard` for that.
 """
@@ -44,6 +45,8 @@ from chatapp.text import storable
 EVENT_NAME = "llm"
 NOTE_SECONDS = 1.0
 """How much of a streamed answer a crash may leave out of the estimate."""
+DONE = ("complete", "suspended")
+"""The states of a response that came whole; after a suspended one the run sends another request."""
 
 _log = logging.getLogger(__name__)
 _Received = Callable[[], ModelResponse | None]
@@ -166,7 +169,7 @@ class ReportingModel(WrapperModel):
                 await _to_the_end(close)
             raise
         notes.cancel()
-        await _to_the_end(partial(draft.finish, event("ok")))
+        await _to_the_end(draft.withdraw if _is_awaited(received()) else partial(draft.finish, event("ok")))
 
     def _event(self, likely_input: int, received: _Received, at: datetime, status: str) -> Event:
         response = received()
@@ -175,7 +178,7 @@ class ReportingModel(WrapperModel):
         known = replace(known, usage=usage, model_name=known.model_name or self.model_name,
                         provider_name=known.provider_name or self.system,
                         provider_url=known.provider_url or self.base_url)
-        if status == "ok" and known.state != "complete":
+        if status == "ok" and known.state not in DONE:
             status = "stopped"
         return Event(
             self.event_name, self.external_customer_id,
@@ -191,7 +194,7 @@ def _usage(response: ModelResponse | None, likely_input: int) -> tuple[RequestUs
     if response is None:
         return RequestUsage(input_tokens=likely_input), False
     said = response.usage
-    if response.state == "complete" and said.input_tokens > 0 and not said.unmeasured_requests:
+    if response.state in DONE and said.input_tokens > 0 and not said.unmeasured_requests:
         return said, True
     output = max(said.output_tokens, bounds.output_estimate(response))
     return replace(said, input_tokens=said.input_tokens or likely_input, output_tokens=output,
@@ -206,6 +209,11 @@ def _metadata(usage: RequestUsage) -> dict[str, Value]:
         "total_tokens": usage.input_tokens + usage.output_tokens,
         **{name: tokens for name, tokens in cached.items() if tokens},
     }
+
+
+def _is_awaited(response: ModelResponse | None) -> bool:
+    """Whether the provider works on in the background: the request that fetches its answer has the whole usage."""
+    return response is not None and response.state == "suspended" and response.usage.total_tokens == 0
 
 
 def _has_begun(response: ModelResponse | None) -> bool:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from copy import copy
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from pydantic_ai import Agent
-from pydantic_ai.exceptions import ModelConnectionError, ModelHTTPError, ModelServerError, ModelUnavailableError
+from pydantic_ai.exceptions import (
+    ModelConnectionError,
+    ModelHTTPError,
+    ModelServerError,
+    ModelUnavailableError,
+    UserError,
+)
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
-from pydantic_ai.models import Model
+from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.usage import RequestUsage
@@ -30,7 +33,6 @@ from chatapp.db import now as clock
 from chatapp.models import OutboxMessage
 from chatapp.settings import Settings
 from tests.billing.town import Town, open_town
-from tests.conftest import ROOT
 
 LONG = "word " * 60
 MEASURED = RequestUsage(input_tokens=1000, cache_read_tokens=400, output_tokens=100)
@@ -148,6 +150,28 @@ async def test_an_answer_without_a_measurement_is_an_estimate(ingestion: PolarIn
     assert known["input_tokens"] > 0
 
 
+class Suspended(FunctionModel):
+    """The provider pauses: with what it used so far, or to work on in the background."""
+
+    async def request(self, *arguments: Any) -> ModelResponse:
+        return ModelResponse([], usage=RequestUsage(input_tokens=int(self.model_name)), state="suspended")
+
+
+@pytest.mark.parametrize(("tokens", "events"), [(70, [(70, True, "ok")]), (0, [])])
+async def test_a_paused_response_counts_once_it_is_measured(
+    ingestion: PolarIngestion, db: Database, tokens: int, events: list[tuple[int, bool, str]]
+) -> None:
+    model = Suspended(lambda *_: ModelResponse([]), model_name=str(tokens))
+    await ReportingModel(model, ingestion, "c").request([], None, ModelRequestParameters())
+    known = [message.payload["metadata"] for message in reports(db)]
+    assert [(each["input_tokens"], each["exact"], each["status"]) for each in known] == events
+
+
+async def test_the_requests_of_a_batch_which_nobody_sees_are_refused(ingestion: PolarIngestion) -> None:
+    with pytest.raises(UserError, match="cannot be reported one by one"):
+        await ReportingModel(answering(), ingestion, "c").batch_create([])
+
+
 async def test_a_streamed_answer_is_measured_when_it_is_complete(ingestion: PolarIngestion, db: Database) -> None:
     async def script(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
         yield "All "
@@ -246,60 +270,3 @@ async def test_a_cancel_at_any_moment_leaves_one_event_that_is_due_or_none(inges
         if "ok" in statuses:
             break
     assert statuses == {"stopped", "ok"}
-
-
-KILLED = """
-import asyncio, os, signal, sys
-from pydantic_ai import Agent
-from pydantic_ai.messages import ModelResponse, TextPart
-from pydantic_ai.models.function import FunctionModel
-from chatapp.agent import ingestion
-from chatapp.billing.ingestion import PolarIngestion
-from chatapp.db import Database
-from chatapp.settings import load
-
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-async def script(messages, info):
-    yield "word " * 60
-    await asyncio.sleep(ingestion.NOTE_SECONDS + 0.5)
-    die()
-
-async def main(case, url):
-    model = FunctionModel(lambda *_: ModelResponse([TextPart("Yes.")]), stream_function=script, model_name="m")
-    reporting = ingestion.ReportingModel(model, PolarIngestion(Database(url), load({})), "customer-1")
-    if case == "after":
-        response = await reporting.request([], None, ingestion.ModelRequestParameters())
-        die()
-    async with Agent(reporting).run_stream_events("Why?") as events:
-        async for _ in events:
-            pass
-
-asyncio.run(main(*sys.argv[1:]))
-"""
-
-
-@pytest.mark.parametrize(("case", "known"), [("after", ("ok", True)), ("midway", ("interrupted", False))])
-async def test_a_process_killed_after_or_in_the_midst_of_a_response_has_reported_it(
-    town: Town, case: str, known: tuple[str, bool], release: Callable[[Database], None]
-) -> None:
-    run = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", KILLED, case, town.db.url], cwd=ROOT, check=False)
-    assert run.returncode == -signal.SIGKILL
-    if case == "midway":
-        assert await delivery.deliver(town.services) == 0, "its process may live"
-        release(town.db)
-    assert await delivery.deliver(town.services) == 1
-    (event,) = await town.events()
-    assert (event["metadata"]["status"], event["metadata"]["exact"]) == known
-    assert case == "after" or event["metadata"]["output_tokens"] == 100
-
-
-@pytest.fixture
-def release() -> Callable[[Database], None]:
-    """The lease of a dead process runs out."""
-    def _release(db: Database) -> None:
-        with db.session() as session:
-            session.exec(select(OutboxMessage)).one().next_attempt_at = clock()
-    return _release

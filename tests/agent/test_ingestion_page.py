@@ -25,8 +25,8 @@ PAGE = ROOT / "docs" / "ingestion.md"
 
 
 @pytest.fixture
-async def town(db: Database, settings: Settings, tmp_path: Path) -> AsyncIterator[Town]:
-    async with open_town(db, settings, tmp_path) as opened:
+async def town(sqlite_db: Database, settings: Settings, tmp_path: Path) -> AsyncIterator[Town]:
+    async with open_town(sqlite_db, settings, tmp_path) as opened:
         yield opened
 
 
