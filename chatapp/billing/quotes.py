@@ -75,11 +75,11 @@ def _similar_costs(session: Session, account_id: str, model: str) -> Sequence[in
     """The costs of the account's latest whole answers by this model."""
     steps = session.exec(select(UsageEvent.turn_id).where(UsageEvent.account_id == account_id)
                          .order_by(col(UsageEvent.occurred_at).desc()).limit(STEPS)).all()
-    return session.exec(
-        select(Message.cost_nanousd)
-        .where(col(Message.id).in_(set(steps)), Message.model == model, Message.status == "done")
-        .order_by(col(Message.id).desc()).limit(SIMILAR)
-    ).all()
+    # Nothing but the ids is asked for: any other condition may lead a database to another, larger index.
+    turns = session.exec(select(Message.id, Message.model, Message.status, Message.cost_nanousd)
+                         .where(col(Message.id).in_(set(steps)))).all()
+    costs = {turn: cost for turn, by, status, cost in turns if by == model and status == "done"}
+    return [costs[turn] for turn in dict.fromkeys(steps) if turn in costs][:SIMILAR]
 
 
 def _at_most(session: Session, account_id: str, plan: Plan, now: datetime) -> int | None:
