@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from sqlmodel import Session, col, select
 
-from chatapp.billing import admission, outbox
+from chatapp.billing import admission
 from chatapp.billing.entitlements import Entitlement
 from chatapp.billing.ingestion.drafts import DRAFT_LEASE, Draft
 from chatapp.billing.ingestion.events import Event, Llm, Value, payload_of, require_valid
 from chatapp.billing.ledger import CHANNEL
+from chatapp.billing.sql import insert, statement
 from chatapp.db import Database
 from chatapp.db import now as clock
 from chatapp.ids import new_id
@@ -118,15 +120,15 @@ class PolarIngestion:
         """Put on record what is reported if this process dies before it knows better.
 
         For anything whose outcome is known only after it was paid for. The draft goes to Polar by itself when nobody
-        has noted or finished it for `DRAFT_LEASE`.
+        has noted or finished it for `DRAFT_LEASE`. It gets a key of its own, whatever the event's is.
 
         Raises:
             InvalidEvent: Polar would refuse it.
         """
-        event, now = replace(event, key=new_id()), self.now()
+        event = replace(event, key=None)
         with self.db.session() as session:
-            self._record(session, [event], one=True, due=now + DRAFT_LEASE)
-        return Draft(self.db, event, self.external_id(event.key or ""), self.now)
+            [key] = self._record(session, [event], one=True, due=self.now() + DRAFT_LEASE)
+        return Draft(self.db, replace(event, key=key), self.external_id(key), self.now)
 
     def check(self, account_id: str) -> Entitlement:
         """What an account may spend now: its `cost_budget_usd` is the most that one action may cost.
@@ -163,11 +165,11 @@ class PolarIngestion:
         events = [event if event.key is not None else replace(event, key=new_id()) for event in given]
         payloads = [payload_of(event, self.external_id(event.key or ""), now) for event in events]
         accounts = _accounts(session, {event.external_customer_id for event in events})
-        # In one order for all, so that no two batches wait for each other's keys; but due in the order given.
-        for index in sorted(range(len(events)), key=lambda index: str(payloads[index]["external_id"])):
-            customer = events[index].external_customer_id
-            outbox.enqueue(session, CHANNEL, payloads[index]["external_id"], payloads[index],
-                           customer if customer in accounts else None, due=due or now + timedelta(microseconds=index))
+        rows = [_row(payload, event, accounts, due or now + timedelta(microseconds=index))
+                for index, (event, payload) in enumerate(zip(events, payloads, strict=True))]
+        if rows:  # in one order for all, so that no two batches wait for each other's keys; but due as they were given
+            session.exec(insert(session, OutboxMessage).on_conflict_do_nothing(index_elements=["channel", "key"]),
+                         params=sorted(rows, key=itemgetter("key")), execution_options=statement)
         self._require_same(session, given, payloads)
         return [event.key or "" for event in events]
 
@@ -179,6 +181,16 @@ class PolarIngestion:
             mine, theirs = payloads[index], recorded[payloads[index]["external_id"]]
             if _contents(mine, given[index]) != _contents(theirs, given[index]):
                 raise KeyReused(given[index].key or "", index)
+
+
+def _row(payload: Mapping[str, Any], event: Event, accounts: set[str], due: datetime) -> dict[str, Any]:
+    """An event as a row of the outbox, as `outbox.enqueue` writes one: many rows go in one statement."""
+    customer = event.external_customer_id
+    return {
+        "id": new_id(), "channel": CHANNEL, "key": payload["external_id"], "payload": payload,
+        "account_id": customer if customer in accounts else None, "attempts": 0, "next_attempt_at": due,
+        "created_at": due, "reason": "",
+    }
 
 
 def _accounts(session: Session, customers: set[str]) -> set[str]:
