@@ -39,8 +39,8 @@ class Options:
 async def run(options: Options, folder: Path, say: Callable[[str], None]) -> Verdict:
     """Do it all, and end all processes whatever happens. Raises DidNotStart if the app does not start in peace."""
     async with _opened(folder, postgres=options.postgres) as house:
-        say(f"seed {options.seed}, {options.kills} kills, {house.database.kind}; a full disk is {house.disk.kind}; "
-            f"logs and data: {folder}")
+        disk = "the disk is never full" if options.postgres else f"a full disk is {house.disk.kind}"
+        say(f"seed {options.seed}, {options.kills} kills, {house.database.kind}; {disk}; logs and data: {folder}")
         told = Told()
         lives = Lives(house, told)
         await house.open()
