@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
 
-from chatapp.agent.payer import Bill, Order, Payer, _to_the_end, paid, place
+from chatapp.agent.payer import Bill, Order, Payer, to_the_end, paid, place
 from chatapp.billing import admission
 from chatapp.billing.entitlements import Entitlement
 from chatapp.billing.ingestion import PolarIngestion
@@ -85,13 +85,13 @@ async def guard(
     order = Order("tool", provider, name, None, _dollars(at_most_usd), {"calls": 1})
     await asyncio.to_thread(ingestion.require_account, account_id)
     uncount = partial(_uncount, ingestion)
-    entitlement = await _to_the_end(
+    entitlement = await to_the_end(
         partial(admission.admit, ingestion.db, ingestion.settings, account_id, ingestion.now()), undo=uncount)
     payer = Payer(ingestion.db, entitlement, turn_id=new_id(), thread_id="", now=ingestion.now)
     try:
         hold = await place(payer, order)
     except BaseException:  # a cancel, too: nothing is held, and nothing was done
-        await _to_the_end(partial(uncount, entitlement))
+        await to_the_end(partial(uncount, entitlement))
         raise
     action = Action(hold.id, order)
     try:
@@ -99,7 +99,7 @@ async def guard(
             yield action
     finally:
         if action.bill(None) is None:
-            await _to_the_end(partial(uncount, entitlement))
+            await to_the_end(partial(uncount, entitlement))
 
 
 def _uncount(ingestion: PolarIngestion, entitlement: Entitlement) -> None:

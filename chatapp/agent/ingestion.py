@@ -36,7 +36,7 @@ from pydantic_ai.usage import RequestUsage
 
 from chatapp.agent import bounds
 from chatapp.agent.errors import certainly_free, was_stopped
-from chatapp.agent.payer import RENEW_SECONDS, _to_the_end
+from chatapp.agent.payer import RENEW_SECONDS, to_the_end
 from chatapp.billing.ingestion import Draft, Event, Llm, PolarIngestion, Value, known_cost_usd
 from chatapp.billing.ingestion.events import sendable_cost
 from chatapp.billing.usage_payload import MAX_TEXT
@@ -154,7 +154,7 @@ class ReportingModel(WrapperModel):
     ) -> AsyncIterator[None]:
         likely = bounds.input_bound(messages, bounds.fixed_bytes(parameters), self.model_name).likely
         event = partial(self._event, likely, received, datetime.now(UTC))
-        draft = await _to_the_end(partial(self.ingestion.draft, event("interrupted")), undo=Draft.withdraw)
+        draft = await to_the_end(partial(self.ingestion.draft, event("interrupted")), undo=Draft.withdraw)
         notes = asyncio.create_task(_note(draft, lambda: event("interrupted")))
         try:
             yield
@@ -166,10 +166,10 @@ class ReportingModel(WrapperModel):
             if isinstance(error, GeneratorExit):  # thrown away: there may be no event loop left to wait in
                 close()
             else:
-                await _to_the_end(close)
+                await to_the_end(close)
             raise
         notes.cancel()
-        await _to_the_end(draft.withdraw if _is_awaited(received()) else partial(draft.finish, event("ok")))
+        await to_the_end(draft.withdraw if _is_awaited(received()) else partial(draft.finish, event("ok")))
 
     def _event(self, likely_input: int, received: _Received, at: datetime, status: str) -> Event:
         response = received()

@@ -116,7 +116,7 @@ async def place(payer: Payer, order: Order) -> PlacedHold:
         provider=order.provider, name=order.name, prices=order.prices, bound_cost_usd=order.bound_cost_usd,
         quantities_bound=order.bound, bearer=payer.bearer, now=payer.now(),
     )
-    return await _to_the_end(hold, undo=partial(holds.release, payer.db))
+    return await to_the_end(hold, undo=partial(holds.release, payer.db))
 
 
 @asynccontextmanager
@@ -140,13 +140,13 @@ async def paid(
         status: _Status = "stopped" if was_stopped(error) else "failed"
         close = partial(_close, payer, hold, bill(error), status)
         if _can_wait(error):
-            await _to_the_end(close)
+            await to_the_end(close)
         else:
             close()
         raise
     if notes:
         notes.cancel()
-    await _to_the_end(partial(_close, payer, hold, bill(None), "ok"))
+    await to_the_end(partial(_close, payer, hold, bill(None), "ok"))
 
 
 def _can_wait(error: BaseException) -> bool:
@@ -180,7 +180,7 @@ async def _note(payer: Payer, hold: PlacedHold, estimate: Callable[[], Mapping[s
             noted, at = used, time.monotonic()
 
 
-async def _to_the_end(call: Callable[[], _T], *, undo: Callable[[_T], None] | None = None) -> _T:
+async def to_the_end(call: Callable[[], _T], *, undo: Callable[[_T], None] | None = None) -> _T:
     """Run a short blocking call in a thread, and wait for its end even if this task is cancelled meanwhile.
 
     Then `undo` takes back what the call did, if given, and the cancellation goes on.
