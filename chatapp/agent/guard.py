@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
 
-from chatapp.agent.payer import Bill, Order, Payer, to_the_end, paid, place
+from chatapp.agent.payer import Bill, Order, Payer, paid, place, to_the_end
 from chatapp.billing import admission
 from chatapp.billing.entitlements import Entitlement
 from chatapp.billing.ingestion import PolarIngestion
