@@ -20,7 +20,8 @@ OVERDUE = timedelta(hours=1)
 """An event that has not reached Polar for so long is reported."""
 
 _NAMES = {"ledger and outbox": ("rows", "messages"), "ledger and totals": ("ledger", "totals"),
-          "ledger and Polar": ("ledger", "Polar"), "undelivered": ("waiting", "at Polar")}
+          "ledger and Polar": ("ledger", "Polar"), "undelivered": ("waiting", "at Polar"),
+          "not compared": ("sums", "of them told by Polar")}
 _UNITS = {"ledger and totals": " nano-dollars", "ledger and Polar": " micro-dollars", "undelivered": " micro-dollars"}
 
 
@@ -30,8 +31,9 @@ class Difference:
 
     Attributes:
         what: `ledger and outbox` (events) | `ledger and totals` (nano-dollars) | `ledger and Polar` (micro-dollars) |
-            `undelivered` (micro-dollars of billable events, of which Polar has none: parked, or late by an hour).
-        since: the start of the period that both are of; None for all time.
+            `undelivered` (micro-dollars of billable events, of which Polar has none: parked, or late by an hour) |
+            `not compared` (sums that Polar did not tell, since it was away).
+        since: from when on both are; None for all time.
     """
 
     account_id: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, func
 from sqlmodel import and_, col, select
 
-from chatapp.billing import balances, provision
+from chatapp.billing import balances, periods, provision
 from chatapp.billing.books import Difference as Difference
 from chatapp.billing.books import local_differences as local_differences
 from chatapp.billing.delivery import RECENT
 from chatapp.billing.ledger import CHANNEL
 from chatapp.billing.money import microusd
+from chatapp.clients.errors import Unavailable
 from chatapp.db import Database, now
 from chatapp.models import OutboxMessage, UsageEvent
 
@@ -30,21 +32,25 @@ BLUR = RECENT + SETTLING
 """A young event is dated by Polar, at its arrival: by so much later than by us."""
 MARGIN = timedelta(days=1)
 INSTANT = timedelta(microseconds=1)
+PAUSE_SECONDS = 0.2
+"""Between two questions: Polar allows some hundred requests a minute, and deliveries need theirs."""
+PATIENCE_SECONDS = (1.0, 5.0, 20.0)
+LONGEST_WAIT_SECONDS = 60.0
+NOT_COMPARED = "not compared"
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _Window:
-    """From `start` (included) to `end` (excluded), of one account or of all (None).
+    """Whole UTC days, the only thing that Polar adds up: from `start` (included) to `end` (excluded).
 
-    With `period` it is a period's: `start` or `end` cuts through the account's events.
+    Of one account, or of all (None).
     """
 
     account_id: str | None
     start: datetime
     end: datetime
-    period: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -63,28 +69,56 @@ class _Range:
 
 
 async def reconcile(
-    services: Services, account_id: str | None = None, *, thorough: bool = True
+    services: Services, account_id: str | None = None, *, thorough: bool = True,
+    patience_seconds: Sequence[float] = PATIENCE_SECONDS,
 ) -> list[Difference]:
     """All differences, of one account or of all. A difference is logged as an error; nothing is corrected.
 
-    Not `thorough`, Polar is asked for its sum over all accounts first, and for each account's only if that one
-    differs: one request, where otherwise there are up to two for each account, its present period and all before it.
+    With Polar each account is compared twice: from the day on which its present period began, and before it. Not
+    `thorough`, Polar is asked for its sum over all accounts first, and for each account's only if that one differs.
+
+    A moment in which Polar does not answer is waited out, with these pauses. If it lasts, what was not compared is a
+    difference, too.
 
     Raises:
-        Unavailable, Rejected: Polar's side could not be read.
+        Rejected: Polar refuses our token.
+        Unavailable: Polar was away from the beginning, and our own books agree.
     """
     at = now()
     differences = await asyncio.to_thread(local_differences, services.db, at, account_id)
+    for difference in differences:
+        _log.error("Reconciliation: %s", difference.in_words())
     with services.db.reading() as session:
         meter_id = provision.required(session, services.settings).meter_id
     windows = await asyncio.to_thread(_windows, services.db, at, account_id)
-    if windows and (thorough or await _difference(services, meter_id, _around(windows))):
-        for window in windows:
-            found = await _difference(services, meter_id, window)
-            differences += [found] if found else []
-    for difference in differences:
-        _log.error("Reconciliation: %s", difference)
+    if windows and not thorough and not await _difference(services, meter_id, _around(windows)):
+        return differences
+    for number, window in enumerate(windows):
+        try:
+            found = await _patiently(services, meter_id, window, patience_seconds)
+        except Unavailable:
+            if number == 0 and not differences:
+                raise
+            found = Difference("", NOT_COMPARED, Decimal(len(windows) - number), Decimal(0))
+        if found:
+            _log.error("Reconciliation: %s", found.in_words())
+            differences.append(found)
+            if found.what == NOT_COMPARED:
+                break
+        await asyncio.sleep(PAUSE_SECONDS if number + 1 < len(windows) else 0)
     return differences
+
+
+async def _patiently(
+    services: Services, meter_id: str, window: _Window, pauses: Sequence[float]
+) -> Difference | None:
+    for pause in pauses:
+        try:
+            return await _difference(services, meter_id, window)
+        except Unavailable as error:
+            _log.warning("Reconciliation waits: %s", error)
+            await asyncio.sleep(max(pause, min(error.retry_after_seconds or 0.0, LONGEST_WAIT_SECONDS)))
+    return await _difference(services, meter_id, window)
 
 
 async def _difference(services: Services, meter_id: str, window: _Window) -> Difference | None:
@@ -97,23 +131,26 @@ async def _difference(services: Services, meter_id: str, window: _Window) -> Dif
     after = before.or_else(await asyncio.to_thread(_range, services.db, window, now()))
     if after.holds(theirs):
         return None
-    return Difference(window.account_id or "", "ledger and Polar", microusd(after.charge), theirs, window.period)
+    return Difference(window.account_id or "", "ledger and Polar", microusd(after.charge), theirs, window.start)
 
 
 def _windows(db: Database, at: datetime, account_id: str | None) -> list[_Window]:
-    """For each account with billable usage its present period, and all time before it, as far as there is usage."""
+    """For each account with billable usage its present period, and all time before it, as far as there is usage.
+
+    Both by whole days: the period's first day, on which the one before it ended, counts to the present one.
+    """
     query = (select(UsageEvent.account_id, func.min(UsageEvent.occurred_at), func.max(UsageEvent.occurred_at))
              .where(col(UsageEvent.billable)).group_by(UsageEvent.account_id))
     if account_id is not None:
         query = query.where(UsageEvent.account_id == account_id)
-    windows = []
+    windows, end = [], periods.day(at).end + MARGIN
     with db.reading() as session:
         for account, first, last in session.exec(query).all():
-            period = balances.period_of(session, account, at).start
-            if first < period:
-                windows.append(_Window(account, first - MARGIN, period, first))
-            if last + BLUR >= period:
-                windows.append(_Window(account, period, at + MARGIN, period))
+            cut = periods.day(balances.period_of(session, account, at).start).start
+            if first < cut:
+                windows.append(_Window(account, periods.day(first).start, cut))
+            if last + BLUR >= cut:
+                windows.append(_Window(account, cut, end))
     return windows
 
 

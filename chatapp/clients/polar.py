@@ -6,7 +6,7 @@ The SDK's client behind our types and our two errors. One instance serves the wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
@@ -31,6 +31,8 @@ from chatapp.clients.polar_types import (
 from chatapp.settings import Vendor
 
 TIMEOUT_SECONDS = 15.0
+LONGEST_RANGE = timedelta(days=365)
+"""Between the first and the last day that one question for a quantity may name."""
 
 
 class BadSignature(Exception):
@@ -141,13 +143,23 @@ class Polar:
     async def meter_quantity(
         self, meter_id: str, start: datetime, end: datetime, *, external_id: str | None = None
     ) -> Decimal:
-        """The meter's sum over a time, of one customer or of all. Polar sums in floating point: 3 decimals hold."""
-        with our_errors("meter quantities"):
-            answer = await self._sdk.meters.quantities(
-                meter_id, start_timestamp=start.isoformat(), end_timestamp=end.isoformat(), interval="month",
-                external_customer_id=external_id,
-            )
-        return Decimal(repr(answer.total)).quantize(Decimal("0.001"))
+        """The meter's sum over whole UTC days, from that of `start` to that of `end`, of one customer or of all.
+
+        Polar adds up whole calendar intervals, whatever the two times are, and takes at most 366 days at once. It sums
+        in floating point: 3 decimals hold.
+        """
+        first, last = (at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) for at in (start, end))
+        total = Decimal(0)
+        while first <= last:
+            until = min(last, first + LONGEST_RANGE)
+            with our_errors("meter quantities"):
+                answer = await self._sdk.meters.quantities(
+                    meter_id, start_timestamp=first.isoformat(), end_timestamp=until.isoformat(), interval="day",
+                    external_customer_id=external_id,
+                )
+            total += Decimal(repr(answer.total)).quantize(Decimal("0.001"))
+            first = until + timedelta(days=1)
+        return total
 
     async def _customer_id(self, external_id: str) -> str | None:
         try:

@@ -30,9 +30,11 @@ def not_found() -> Refused:
     return named(404, "ResourceNotFound", "Not found")
 
 
-def invalid(loc: tuple[str | int, ...], message: str, value: object, *, kind: str = "value_error") -> Refused:
-    """422 for one value that is well-formed and yet cannot be accepted; `loc` starts below the body."""
-    detail = [{"type": kind, "loc": ["body", *loc], "msg": message, "input": value}]
+def invalid(
+    loc: tuple[str | int, ...], message: str, value: object, *, kind: str = "value_error", within: str = "body"
+) -> Refused:
+    """422 for one value that is well-formed and yet cannot be accepted; `loc` starts below the body, or the query."""
+    detail = [{"type": kind, "loc": [within, *loc], "msg": message, "input": value}]
     return Refused(422, {"error": "PolarRequestValidationError", "detail": detail})
 
 

@@ -10,14 +10,15 @@ from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationErr
 from starlette.routing import Route
 
 from emulators.polar.context import Polar, stamp
-from emulators.polar.errors import malformed
+from emulators.polar.errors import invalid, malformed
 from emulators.polar.events import VISIBLE
 from emulators.polar.http import Api, Call, matching, page
 from emulators.polar.measuring import aggregate, measured, only_name
 from emulators.polar.periods import Interval, later, truncate
 from emulators.polar.tables import Document
 
-MOST_BUCKETS = 10_000
+MOST_DAYS = {"hour": 7, "day": 366, "week": 371, "month": 1460, "year": 3650}
+"""The longest range that may be asked for, by interval."""
 
 
 class Clause(BaseModel):
@@ -135,11 +136,21 @@ def brief(meter: Document) -> Document:
 
 
 def quantities(call: Call) -> Document:
-    """What the meter measured per interval and in all. Always exact: nothing here is delayed."""
+    """What the meter measured per interval and in all. Nothing here is delayed.
+
+    As in Polar's own source (server/polar/meter/service.py), the two timestamps do not cut: each step from the first to
+    the last stands for the whole calendar hour, day, … month that it falls into, and a part at the end to which no step
+    leads is missing. The total is made of what is listed; an average and a count of unique values are of all time.
+    """
     meter = call.document("meter")
     asked = _asked(call)
-    where, arguments = [VISIBLE, "timestamp >= ?", "timestamp <= ?"], [
-        stamp(asked.start_timestamp), stamp(asked.end_timestamp)]
+    days = (asked.end_timestamp.date() - asked.start_timestamp.date()).days
+    if not 0 <= days <= MOST_DAYS[asked.interval]:
+        asked_for = [stamp(asked.start_timestamp), stamp(asked.end_timestamp), asked.interval]
+        raise invalid((), "The interval is too small for the given date range. Use a larger interval or reduce the "
+                      "date range.", asked_for, within="query")
+    where: list[str] = [VISIBLE]
+    arguments: list[Any] = []
     if (name := only_name(meter["filter"])) is not None:
         where.append("name = ?")
         arguments.append(name)
@@ -153,12 +164,14 @@ def quantities(call: Call) -> Document:
     for sample in samples:
         buckets.setdefault(truncate(sample.timestamp.astimezone(zone), asked.interval), []).append(sample)
     listed: list[Document] = []
-    at = asked.start_timestamp
-    while at <= asked.end_timestamp and len(listed) < MOST_BUCKETS:
+    at, shown = asked.start_timestamp, []
+    while at <= asked.end_timestamp:
         inside = buckets.get(truncate(at.astimezone(zone), asked.interval), [])
         listed.append({"timestamp": stamp(at), "quantity": aggregate(meter["aggregation"], inside)})
+        shown += inside
         at = later(at, asked.interval)
-    return {"quantities": listed, "total": aggregate(meter["aggregation"], samples)}
+    of_all_time = meter["aggregation"]["func"] in ("avg", "unique")
+    return {"quantities": listed, "total": aggregate(meter["aggregation"], samples if of_all_time else shown)}
 
 
 def _asked(call: Call) -> Quantities:

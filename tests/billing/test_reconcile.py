@@ -5,14 +5,17 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sqlmodel import select
+import pytest
+from sqlmodel import col, select
 
-from chatapp.billing import delivery, holds, ledger, provision
+from chatapp.billing import delivery, holds, ledger, periods, provision
 from chatapp.billing.catalog import PAY_PER_USE
-from chatapp.billing.reconcile import BLUR, SETTLING, reconcile
+from chatapp.billing.reconcile import BLUR, SETTLING, _range, _Window, reconcile
+from chatapp.clients.errors import Unavailable
 from chatapp.clients.polar_types import PolarEvent
 from chatapp.db import now
 from chatapp.models import OutboxMessage
+from emulators.faults import Fault
 from tests.billing.conftest import BOUND, PRICES, entitlement, new_account, subscribe
 from tests.billing.town import Town
 
@@ -29,8 +32,8 @@ def _use(town: Town, account_id: str, at: datetime, cost_usd: str) -> None:
 async def _forge(town: Town, account_id: str, at: datetime, microusd: str) -> None:
     """Something that Polar has and the ledger does not."""
     await town.services.polar.ingest([PolarEvent(
-        name="usage", external_id=f"forged-{account_id}-{at}", external_customer_id=account_id, timestamp=at, metadata={},
-        numbers={"charge_microusd": Decimal(microusd)})])
+        name="usage", external_id=f"forged-{account_id}-{at}", external_customer_id=account_id, timestamp=at,
+        metadata={}, numbers={"charge_microusd": Decimal(microusd)})])
 
 
 async def _in_two_periods(town: Town, account_id: str) -> datetime:
@@ -52,7 +55,7 @@ async def test_a_period_that_differs_is_named(town: Town, account: str) -> None:
     assert await reconcile(town.services) == []
     await _forge(town, account, start + DAY, "5")
     [found] = await reconcile(town.services)
-    assert (found.account_id, found.what, found.since) == (account, "ledger and Polar", start)
+    assert (found.account_id, found.what, found.since) == (account, "ledger and Polar", periods.day(start).start)
     assert (found.ours, found.theirs) == (Decimal(24_000), Decimal(24_005))
 
 
@@ -76,13 +79,53 @@ async def test_two_accounts_whose_errors_cancel_out_are_found(town: Town, accoun
     assert [one.account_id for one in await reconcile(town.services, other)] == [other]
 
 
-async def test_an_event_at_the_edge_may_be_dated_into_the_next_period(town: Town, account: str) -> None:
+async def test_a_period_from_the_middle_of_a_month_to_the_next_is_compared_whole(town: Town, account: str) -> None:
     await provision.apply(town.services)
-    moment = now()
-    _use(town, account, moment - timedelta(seconds=2), "0.01")
-    assert await delivery.deliver(town.services) == 1  # young: Polar dates it at its arrival
-    subscribe(town.db, account, PAY_PER_USE, start=moment - timedelta(seconds=1), end=moment + 30 * DAY)
-    assert [one for one in await reconcile(town.services) if one.what == "ledger and Polar"] == []
+    start = now() - 25 * DAY
+    subscribe(town.db, account, PAY_PER_USE, start=start, end=start + 30 * DAY)
+    for days in (-400, -40, -33, -2, 0, 1, 9, 20, 24):
+        _use(town, account, start + days * DAY, "0.01")
+    await delivery.deliver(town.services)
+    with town.db.session() as session:
+        for message in session.exec(select(OutboxMessage)).all():
+            message.delivered_at = now() - 2 * SETTLING
+    assert await reconcile(town.services) == []
+    assert await reconcile(town.services, thorough=False) == []
+    await _forge(town, account, start - 33 * DAY, "-1")
+    assert [one.theirs for one in await reconcile(town.services)] == [Decimal(47_999)]
+
+
+async def test_a_moment_without_polar_is_waited_out(town: Town, account: str) -> None:
+    start = await _in_two_periods(town, account)
+    await _forge(town, account, start + DAY, "5")
+    town.fault(Fault.TOO_MANY_REQUESTS, path="quantities", times=1)
+    assert [one.theirs for one in await reconcile(town.services)] == [Decimal(24_005)]
+
+
+async def test_what_polar_does_not_tell_is_reported_beside_what_was_found(
+    town: Town, account: str
+) -> None:
+    await _in_two_periods(town, account)
+    town.fault(Fault.SERVER_ERROR, path="quantities")
+    with pytest.raises(Unavailable):
+        await reconcile(town.services, patience_seconds=(0.01, 0.01))
+    town.use(account)
+    with town.db.session() as session:
+        for message in session.exec(select(OutboxMessage).where(col(OutboxMessage.delivered_at).is_(None))).all():
+            message.parked_at = now()
+    found = await reconcile(town.services, patience_seconds=(0.01,))
+    assert [(one.what, one.ours) for one in found] == [("undelivered", Decimal(2496)), ("not compared", Decimal(2))]
+
+
+async def test_a_young_event_may_be_dated_into_the_next_day(town: Town, account: str) -> None:
+    await provision.apply(town.services)
+    midnight = periods.day(now()).start
+    _use(town, account, midnight - timedelta(seconds=30), "0.01")
+    await delivery.deliver(town.services)
+    before, after = _Window(account, midnight - DAY, midnight), _Window(account, midnight, midnight + DAY)
+    for window in (before, after):
+        found = _range(town.db, window, now() + 2 * SETTLING)
+        assert (found.least, found.most) == (0, 12_000_000), "Polar may have it on either day"
 
 
 async def test_what_is_missing_long_before_the_edge_is_no_matter_of_dates(town: Town, account: str) -> None:

@@ -84,6 +84,19 @@ async def test_quantities_are_given_per_interval_at_the_events_own_times(town):
     assert days.total == hours.total == 7
 
 
+async def test_quantities_are_of_whole_intervals_and_leave_out_what_no_step_reaches(town):
+    meter = await town.meter()
+    for number, at in enumerate(("2026-02-27T12:00:00Z", "2026-03-14T12:00:00Z", "2026-03-20T12:00:00Z",
+                                 "2026-04-02T12:00:00Z")):
+        await town.use(10**number, timestamp=at)
+    span = {"start_timestamp": "2026-03-15T00:00:00Z", "end_timestamp": "2026-04-05T00:00:00Z"}
+    months = await town.sdk.meters.quantities(meter, **span, interval="month")
+    assert ([bucket.quantity for bucket in months.quantities], months.total) == ([110], 110)
+    assert (await town.sdk.meters.quantities(meter, **span, interval="day")).total == 1100
+    with pytest.raises(Exception, match="The interval is too small"):
+        await town.sdk.meters.quantities(meter, **{**span, "end_timestamp": "2027-04-05T00:00:00Z"}, interval="day")
+
+
 async def test_an_event_whose_parent_is_unknown_waits_for_it(town):
     await town.sdk.events.ingest(events=[
         {"name": "child", "external_customer_id": "acct", "external_id": "c", "parent_id": "p"}])
