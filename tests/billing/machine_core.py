@@ -12,8 +12,6 @@ from decimal import Decimal
 
 from hypothesis.stateful import invariant
 
-from chatapp.billing import outbox
-from chatapp.billing.ledger import CHANNEL
 from chatapp.billing.reconcile import local_differences
 from tests.billing.machine import OpenDatabase
 from tests.billing.machine_model import TERMS
@@ -63,9 +61,7 @@ class CoreMachine(WordsMachine):
         self.restart()
         self.time_passes(timedelta(days=1))
         self.sweep()
-        outbox.unpark(self.db, CHANNEL, self.now)
-        while len(self.delivered) < len(self.model.rows):
-            self.deliver(0, 500, None, "taken")
+        self.deliver_all()
         self.the_books_are_the_models()
         assert not self.books.holds
         assert self.polar.keys() == self.books.rows.keys()

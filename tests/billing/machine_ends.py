@@ -10,7 +10,7 @@ from fractions import Fraction
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from chatapp.billing import admission, balances, holds, ledger
+from chatapp.billing import admission, holds, ledger
 from chatapp.billing.hold_rows import Bearer
 from chatapp.billing.holds import PlacedHold
 from chatapp.billing.ledger import UnknownHold
@@ -19,7 +19,6 @@ from tests.billing.machine_model import LEASE, NANO, MHold, MTurn, cost_of, day_
 from tests.billing.machine_steps import (
     BEARERS,
     HOW,
-    LIMITS,
     MOSTLY,
     NUMBER,
     PROCESS,
@@ -95,6 +94,19 @@ class EndsMachine(StepsMachine):
             assert pair[0].id not in self.model.rows
             return
         self.late(pair[1], cost, how != "estimate", now)
+
+    @precondition(lambda self: self.model.holds)
+    @rule(number=NUMBER, tokens=TOKENS, times=st.integers(1, 2))
+    def come_back_late(self, number: int, tokens: int, times: int) -> None:
+        """A step that was only slow is taken for dead; then it settles, perhaps twice."""
+        pair = self.pick(number)
+        self.tick(LEASE + TICK)
+        self.sweep()
+        for _ in range(times if pair else 0):
+            assert pair is not None
+            now = self.tick()
+            cost, _ = self.really_settle(*pair, tokens, 10**9, "exact", "customer", now)
+            self.late(pair[1], cost, True, now)
 
     def really_settle(
         self, placed: PlacedHold, hold: MHold, tokens: int, nanos: int, how: str, bearer: Bearer, now: datetime
@@ -221,10 +233,3 @@ class EndsMachine(StepsMachine):
     @rule(by=STEPS)
     def time_passes(self, by: timedelta) -> None:
         self.tick(by)
-
-    @rule(who=WHO, nanousd=LIMITS)
-    def choose_a_limit(self, who: int, nanousd: int | None) -> None:
-        account = self.model.accounts[who]
-        with self.db.session() as session:
-            balances.current(session, account.id, self.tick()).spend_limit_nanousd = nanousd
-        account.own_limit = nanousd

@@ -10,7 +10,7 @@ from hypothesis.stateful import precondition, rule
 
 from chatapp.billing import outbox
 from chatapp.billing.ledger import CHANNEL
-from chatapp.models import OutboxMessage
+from chatapp.billing.outbox import Claimed
 from tests.billing.machine_ends import EndsMachine
 from tests.billing.machine_model import Account
 from tests.billing.machine_steps import NUMBER, PROCESS, WHO, Batch
@@ -31,7 +31,7 @@ class OutboxMachine(EndsMachine):
         due = [message for message in self.books.messages.values()
                if _due(message, now) and account in (None, message.account_id)]
         oldest = sorted(due, key=lambda message: (message.created_at, message.id))[:limit]
-        claimed = outbox.claim(self.db, CHANNEL, limit, LEASE_SECONDS, now, account_id=account)
+        claimed = outbox.claim_batch(self.db, CHANNEL, limit, LEASE_SECONDS, now, account_id=account)
         assert [message.key for message in claimed] == [message.key for message in oldest]
         if claimed:
             self.batches.append(Batch(claimed, process))
@@ -56,7 +56,14 @@ class OutboxMachine(EndsMachine):
         if not slowly:
             del self.batches[number % len(self.batches)]
 
-    def receive(self, messages: list[OutboxMessage]) -> None:
+    def deliver_all(self) -> None:
+        """What is claimed is let go, what is parked put back: then one delivery takes everything there is."""
+        self.time_passes(timedelta(seconds=301))
+        outbox.unpark(self.db, CHANNEL, self.now)
+        self.deliver(0, 500, None, "taken")
+        assert self.delivered == self.model.rows.keys(), "an event was never delivered"
+
+    def receive(self, messages: list[Claimed]) -> None:
         """Polar keeps the first event of each id."""
         for message in messages:
             assert self.polar.setdefault(message.payload["external_id"], message.payload) == message.payload

@@ -1,6 +1,8 @@
 """The machine with Polar, whole: purchases, switches, cancels and webhooks, and what must hold in the end.
 
-At the end Polar's clock runs past the end of the period, and every charged event must be on an invoice.
+At the end Polar's clock runs past the end of the period, and what was charged must be on the invoices. That is not
+claimed of an account whose plan was switched or ended at once: how Polar bills what it had accrued is Polar's affair,
+and the emulator leaves it out.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from chatapp.clients.errors import Rejected, Unavailable
 from chatapp.db import now
 from chatapp.models import InboxMessage
 from emulators.faults import Fault
-from emulators.polar import billing, context, survey, switching
+from emulators.polar import context, survey
 from tests.billing.machine_using import LIMIT_NANOUSD, WHO, WORKERS, UsingMachine
 from tests.billing.town import until
 
@@ -43,10 +45,14 @@ class PolarMachine(UsingMachine):
     @rule(who=WHO, plan=PLANS, pays=st.sampled_from([True, True, False]))
     def buy_or_switch(self, who: int, plan: str, pays: bool) -> None:
         """A checkout, paid or left, or a switch: refused while usage is pending, or when Polar is not there."""
+        products = self.products(self.accounts[who])
         try:
             url = self.run(checkout.start(self.services, self.accounts[who], f"{who}@example.com", plan))
         except BillingRefused:
             return
+        finally:
+            if products and self.products(self.accounts[who]) != products:
+                self.switched.add(self.accounts[who])
         if "/polar/checkout/" in url and pays:
             self.run(self.town.browser.post(url, data={"card": "4242 4242 4242 4242", "name": "Ada"}))
 
@@ -62,6 +68,11 @@ class PolarMachine(UsingMachine):
                     self.run(self.services.polar._sdk.subscriptions.update(subscription, **change))
             except PolarError:  # Polar is out, or there is nothing left to cancel
                 return
+
+    def products(self, account: str) -> list[str]:
+        """What the account has subscribed to at Polar, also what has ended."""
+        ids = {customer["id"] for customer in self.polar.find("customer", external_id=account)}
+        return [each["product_id"] for each in self.polar.find("subscription") if each["customer_id"] in ids]
 
     async def subscriptions(self, account: str) -> list[str]:
         try:
@@ -135,10 +146,15 @@ class PolarMachine(UsingMachine):
         for account in self.accounts:
             self.run(self.figures_agree(account))
         survey.advance(context.of(self.town.world), timedelta(days=32))
-        unbilled = [row["external_id"] for row in self.events() if row["name"] == "usage"
-                    and row["external_customer_id"] not in self.ended_at_once
-                    and (row["subscription_id"] == billing.NEVER or row["order_id"] in (None, switching.DROPPED))]
-        assert not unbilled, "charged, received by Polar, and on no invoice"
+        for account in set(self.accounts) - self.ended_at_once - self.switched:
+            self.is_on_invoices(account)
+
+    def is_on_invoices(self, account: str) -> None:
+        """What the account was charged stands on its invoices, to the cent, each of which is rounded once."""
+        orders = [each for each in self.polar.find("order") if each["customer_id"] in {
+            customer["id"] for customer in self.polar.find("customer", external_id=account)}]
+        cents = [item["amount"] for each in orders for item in each["items"] if "consumed units" in item["label"]]
+        assert abs(sum(cents) * 10_000_000 - self.books.charged(account)) <= 5_000_000 * max(1, len(cents))
 
     async def quiet(self) -> None:
         """Until every webhook has been sent and worked on, and every event delivered."""

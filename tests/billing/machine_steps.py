@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 from sqlalchemy import delete
 
-from chatapp.billing import admission, holds, provision
+from chatapp.billing import admission, balances, holds, provision
 from chatapp.billing.entitlements import Entitlement, SpendingRefused
 from chatapp.billing.hold_rows import Bearer, hold_of
 from chatapp.billing.holds import InsufficientFunds, PlacedHold
+from chatapp.billing.outbox import Claimed
 from chatapp.billing.pricing import UnitPrices
 from chatapp.db import Database
 from chatapp.ids import new_id
-from chatapp.models import OutboxMessage, Turn
+from chatapp.models import Turn
 from chatapp.services import Services
 from chatapp.settings import Settings, load
 from tests.billing.conftest import PRICES, new_account
@@ -33,8 +34,8 @@ from tests.billing.machine_model import LEASE, NANO, Account, MHold, Model, MTur
 
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 TICK = timedelta(milliseconds=1)
-STEPS = st.sampled_from([timedelta(seconds=1), timedelta(seconds=41), timedelta(seconds=61), LEASE,
-                         LEASE + timedelta(seconds=1), timedelta(hours=7), timedelta(days=1), timedelta(days=9),
+STEPS = st.sampled_from([timedelta(seconds=1), timedelta(seconds=41), timedelta(seconds=61), timedelta(minutes=4),
+                         LEASE, LEASE + timedelta(seconds=1), timedelta(hours=7), timedelta(days=1), timedelta(days=9),
                          timedelta(days=32)])
 LIMITS = st.sampled_from([0, 4_200_000, 10_000_001, 50_000_000, 50_000_001, NANO, 5 * NANO, None])
 NUMBER = st.integers(0, 7)
@@ -44,7 +45,7 @@ PROCESS = st.integers(0, 1)
 MOSTLY = st.sampled_from([True, True, True, False])
 BEARERS: st.SearchStrategy[Bearer] = st.sampled_from(["customer", "customer", "customer", "customer", "platform"])
 HOW = st.sampled_from(["exact", "estimate", "reported"])
-TOKENS = st.sampled_from([0, 1, 7, 100, 997, 1000, 3001, 50_000]) | st.integers(0, 5000)
+TOKENS = st.sampled_from([0, 1, 7, 100, 997, 1000, 1000, 3001, 50_000]) | st.integers(0, 5000)
 CAPS = st.sampled_from(["0", "0.0000000005", "0.00000000125", "0.004", "0.0333333333333", "0.2", "2.5", "4.999999999"])
 
 
@@ -60,7 +61,7 @@ class Shelf:
 class Batch:
     """Messages that a delivery worker has claimed."""
 
-    messages: list[OutboxMessage]
+    messages: list[Claimed]
     memory: int
 
 
@@ -213,12 +214,25 @@ class StepsMachine(RuleBasedStateMachine):
         self.model.holds[placed.id] = hold
         self.known[placed.id] = (placed, hold)
 
-    @rule(who=WHO, process=PROCESS, cap=CAPS, count=st.integers(2, 4))
-    def place_at_once(self, who: int, process: int, cap: str, count: int) -> None:
-        """Parallel steps of one turn: as many are held as fit, whichever they are."""
+    @rule(who=WHO, nanousd=LIMITS)
+    def choose_a_limit(self, who: int, nanousd: int | None) -> None:
+        self.limit(self.model.accounts[who], nanousd)
+
+    def limit(self, account: Account, nanousd: int | None) -> None:
+        """The customer's own spend limit; None for the plan's."""
+        with self.db.session() as session:
+            balances.current(session, account.id, self.tick()).spend_limit_nanousd = nanousd
+        account.own_limit = nanousd
+
+    @rule(who=WHO, process=PROCESS, cap=CAPS, count=st.integers(2, 4), room=st.none() | st.integers(0, 3))
+    def place_at_once(self, who: int, process: int, cap: str, count: int, room: int | None) -> None:
+        """Parallel steps of one turn: as many are held as fit, whichever they are; `room` for how many, if given."""
         turn = self.turn_of(who, process)
         if turn is None:
             return
+        if room is not None:
+            committed = self.model.committed(turn.account, self.now)
+            self.limit(turn.account, committed + room * nano(Fraction(cap) * turn.terms.factor))
         now, first = self.tick(), Fraction(nano(Fraction(cap)), NANO)
         order = Order(turn, "customer", None, Fraction(cap), {"searches": 1}, now)
         before = set(self.books.read().holds)

@@ -57,6 +57,7 @@ class UsingMachine(RuleBasedStateMachine):
         self.books = Books(self.db)
         self.ended_at_once: set[str] = set()
         """Accounts whose subscription was revoked: Polar drops what it has not billed then."""
+        self.switched: set[str] = set()
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         return self.runner.run(work)
@@ -114,8 +115,12 @@ class UsingMachine(RuleBasedStateMachine):
             session.execute(update(Hold).values(lease_until=now() - timedelta(seconds=1)))
         holds.sweep(self.db, now())
 
-    @rule(workers=WORKERS, who=st.none() | WHO)
-    def deliver(self, workers: int, who: int | None) -> None:
+    @rule(workers=WORKERS, who=st.none() | WHO, fault=st.none() | REQUEST_FAULTS)
+    def deliver(self, workers: int, who: int | None, fault: Fault | None) -> None:
+        """By several workers at once; with a fault, the first of them meets it."""
+        if fault is not None:
+            self.town.fault(fault, path="events/ingest", times=1)
+
         async def work() -> None:
             account = None if who is None else self.accounts[who]
             await asyncio.gather(*(delivery.deliver(self.services, account_id=account) for _ in range(workers)))
@@ -125,7 +130,7 @@ class UsingMachine(RuleBasedStateMachine):
     @rule(limit=st.sampled_from([1, 500]))
     def die_while_delivering(self, limit: int) -> None:
         """Polar has them, or has not, and we are killed before its answer is noted."""
-        claimed = outbox.claim(self.db, "usage", limit, delivery.LEASE_SECONDS, now())
+        claimed = outbox.claim_batch(self.db, "usage", limit, delivery.LEASE_SECONDS, now())
         try:
             self.run(self.services.polar.ingest([delivery._event(each, now(), stamped=True) for each in claimed]))
         except (Unavailable, Rejected):

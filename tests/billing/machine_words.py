@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from chatapp.billing import outbox, subscriptions, switches
-from chatapp.billing.ledger import CHANNEL
+from chatapp.billing import subscriptions, switches
 from chatapp.billing.texts import BillingRefused
 from chatapp.clients.polar_types import PolarSubscription
 from chatapp.ids import new_id
@@ -30,10 +29,21 @@ class WordsMachine(OutboxMachine):
             self.write(account, self.tick(), account.truth)
 
     @rule(who=WHO, change=st.sampled_from(
-        ["pay_per_use", "pay_per_use", "unlimited", "fails", "pays", "cancels", "resumes", "revoked"]))
-    def polar_changes(self, who: int, change: str) -> None:
-        """A purchase, a payment or a cancel at Polar; we are not told yet."""
-        account, now = self.model.accounts[who], self.tick()
+        ["pay_per_use", "pay_per_use", "unlimited", "fails", "pays", "cancels", "resumes", "revoked"]),
+        crossing=MOSTLY)
+    def polar_changes(self, who: int, change: str, crossing: bool) -> None:
+        """A purchase, a payment or a cancel at Polar; we are told later, or by answers that cross on their way."""
+        account = self.model.accounts[who]
+        earlier = self.tick()
+        before = account.truth.at(earlier) if account.truth else None
+        self.change(account, change)
+        if crossing:
+            later = self.tick()
+            self.write(account, later, account.truth.at(later) if account.truth else None)
+            self.write(account, earlier, before)
+
+    def change(self, account: Account, change: str) -> None:
+        now = self.tick()
         truth = account.truth.at(now) if account.truth else None
         ongoing = truth is not None and truth.status in ONGOING
         if change in TERMS and not ongoing:
@@ -92,9 +102,7 @@ class WordsMachine(OutboxMachine):
         self.restart()
         self.time_passes(timedelta(seconds=301))
         self.sweep()
-        outbox.unpark(self.db, CHANNEL, self.now)
-        while self.undelivered(account):
-            self.deliver(0, 500, None, "taken")
+        self.deliver_all()
 
     def begin_a_switch(self, account: Account) -> None:
         """Refused while anything of the account is under way, or another switch is."""
