@@ -7,7 +7,8 @@
   request that was cancelled, and a report of zero is not a cost of zero.
 - A request that failed before its answer began releases its hold if that is certainly free (`errors.certainly_free`
   has the rule). Otherwise the vendor may have worked on it and bill us: its input is entered as an estimate that the
-  platform bears, since the customer got nothing. Who stops an answer before it begins pays for that input.
+  platform bears, since the customer got nothing; so it does where a time limit or a shutdown cut the request off.
+  Who stops an answer before it begins pays for that input.
 
 One attempt is one hold: retries belong above the meter (`retrying`), and the SDK's own must be switched off.
 """
@@ -97,7 +98,7 @@ class MeteredModel(WrapperModel):
         request = await self._prepare(messages, model_settings, model_request_parameters)
         received: list[ModelResponse] = []
         hold = await place(self.payer, request.order)
-        async with paid(self.payer, hold, bill=_billing(request, lambda: received[0] if received else None),
+        async with paid(self.payer, hold, bill=_billing(self.payer, request, lambda: received[0] if received else None),
                         estimate=lambda: request.estimate(None)):
             response = await self.wrapped.request(messages, request.settings, model_request_parameters)
             response.metadata = {**(response.metadata or {}), **request.mark}
@@ -126,7 +127,8 @@ class MeteredModel(WrapperModel):
 
         hold = await place(self.payer, request.order)
         async with (
-            paid(self.payer, hold, bill=_billing(request, so_far), estimate=lambda: request.estimate(so_far())),
+            paid(self.payer, hold, bill=_billing(self.payer, request, so_far),
+                 estimate=lambda: request.estimate(so_far())),
             self.wrapped.request_stream(
                 messages, request.settings, model_request_parameters, run_context
             ) as stream,
@@ -198,13 +200,14 @@ def affordable_output_tokens(
     return tokens
 
 
-def _billing(request: _Request, received: Callable[[], ModelResponse | None]) -> Billing:
+def _billing(payer: Payer, request: _Request, received: Callable[[], ModelResponse | None]) -> Billing:
     def bill(error: BaseException | None) -> Bill | None:
         response = received()
         if error is not None and not _has_begun(response):
             if certainly_free(error):
                 return None
-            return Bill(request.estimate(None), exact=False, bearer=CUSTOMER if was_stopped(error) else PLATFORM)
+            wanted = was_stopped(error) and payer.stopped()
+            return Bill(request.estimate(None), exact=False, bearer=CUSTOMER if wanted else PLATFORM)
         if response is None:
             return Bill(request.estimate(None), exact=False)
         if _is_measured(response):

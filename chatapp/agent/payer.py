@@ -14,13 +14,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from sqlalchemy.exc import DBAPIError
 
 from chatapp.agent.errors import was_stopped
 from chatapp.billing import holds, ledger
@@ -30,6 +32,8 @@ from chatapp.billing.holds import PlacedHold
 from chatapp.billing.pricing import UnitPrices
 from chatapp.db import Database, now
 
+SETTLE_PAUSES_SECONDS = (0.2, 1.0, 3.0, 10.0)
+"""Where the database fails as a step ends: together longer than most full disks and locks last."""
 RENEW_SECONDS = 60.0
 """A step that waits silently says that often that it lives; `holds.LEASE` is several times longer."""
 
@@ -45,6 +49,7 @@ class Payer:
     Attributes:
         note_seconds: how much of a running step a crash may leave unrecorded.
         bearer: `platform` for side calls, which no customer has asked for.
+        stopped: whether it is the person who ended a step that is cut off; else a time limit or a shutdown did.
     """
 
     db: Database
@@ -54,6 +59,7 @@ class Payer:
     now: Callable[[], datetime] = field(default=now)
     note_seconds: float = 1.0
     bearer: Bearer = CUSTOMER
+    stopped: Callable[[], bool] = lambda: True
 
     async def affordable_cost_usd(self) -> Decimal:
         """The cost, in dollars, that the turn may still incur."""
@@ -140,13 +146,13 @@ async def paid(
         status: _Status = "stopped" if was_stopped(error) else "failed"
         close = partial(_close, payer, hold, bill(error), status)
         if _can_wait(error):
-            await to_the_end(close)
+            await _awaited(_persistently(hold, close))
         else:
             close()
         raise
     if notes:
         notes.cancel()
-    await to_the_end(partial(_close, payer, hold, bill(None), "ok"))
+    await _awaited(_persistently(hold, partial(_close, payer, hold, bill(None), "ok")))
 
 
 def _can_wait(error: BaseException) -> bool:
@@ -162,6 +168,22 @@ def _close(payer: Payer, hold: PlacedHold, bill: Bill | None, status: _Status) -
         payer.db, hold, bill.quantities, exact=bill.exact, status="failed" if bill.failed else status,
         cost_usd=bill.cost_usd, bearer=bill.bearer, now=payer.now(),
     )
+
+
+async def _persistently(hold: PlacedHold, close: Callable[[], None]) -> None:
+    """Settle, and try again where the database fails: what was really used is known here and nowhere else.
+
+    Settling twice changes nothing. Raises what the last attempt raised; then a sweep settles with the last estimate.
+    """
+    for pause in SETTLE_PAUSES_SECONDS:
+        try:
+            await asyncio.to_thread(close)
+        except DBAPIError:
+            _log.exception("Hold %s could not be settled; it is tried again in %s s.", hold.id, pause)
+            await asyncio.sleep(pause)
+        else:
+            return
+    await asyncio.to_thread(close)
 
 
 async def _note(payer: Payer, hold: PlacedHold, estimate: Callable[[], Mapping[str, int]]) -> None:
@@ -181,11 +203,16 @@ async def _note(payer: Payer, hold: PlacedHold, estimate: Callable[[], Mapping[s
 
 
 async def to_the_end(call: Callable[[], _T], *, undo: Callable[[_T], None] | None = None) -> _T:
-    """Run a short blocking call in a thread, and wait for its end even if this task is cancelled meanwhile.
+    """Run a short blocking call in a thread, to its end: see `_awaited`."""
+    return await _awaited(asyncio.to_thread(call), undo=undo)
 
-    Then `undo` takes back what the call did, if given, and the cancellation goes on.
+
+async def _awaited(coroutine: Coroutine[Any, Any, _T], *, undo: Callable[[_T], None] | None = None) -> _T:
+    """Wait for work that goes on in a task of its own, even if this task is cancelled meanwhile.
+
+    Then `undo` takes back what it did, if given, and the cancellation goes on.
     """
-    work = asyncio.ensure_future(asyncio.to_thread(call))
+    work = asyncio.ensure_future(coroutine)
     cancelled: asyncio.CancelledError | None = None
     while not work.done():
         try:
@@ -195,5 +222,5 @@ async def to_the_end(call: Callable[[], _T], *, undo: Callable[[_T], None] | Non
     if cancelled is None:
         return work.result()
     if undo is not None and work.exception() is None:
-        undo(work.result())
+        await to_the_end(partial(undo, work.result()))
     raise cancelled

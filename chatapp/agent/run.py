@@ -74,6 +74,7 @@ class ResearchDeps:
         model: one concrete model without retries of its own, as `clients.llm.build_model` makes it.
         entitlement: the verdict that the turn was admitted with.
         turn_id: the id of the message that is being written.
+        stopped: whether the person stopped the turn, when it is cut off; see `Payer`.
     """
 
     settings: Settings
@@ -85,11 +86,12 @@ class ResearchDeps:
     turn_id: str
     thread_id: str
     now: Callable[[], datetime] = field(default=now)
+    stopped: Callable[[], bool] = lambda: True
 
     @property
     def payer(self) -> Payer:
         """On whose account the turn's steps are taken."""
-        return Payer(self.db, self.entitlement, self.turn_id, self.thread_id, self.now)
+        return Payer(self.db, self.entitlement, self.turn_id, self.thread_id, self.now, stopped=self.stopped)
 
 
 def metered(settings: Settings, model: Model, payer: Payer) -> MeteredModel:

@@ -15,6 +15,7 @@ from typing import Any
 from sqlmodel import Session
 
 from chatapp.billing import balances, ledger_rows
+from chatapp.billing.hold_rows import CUSTOMER
 from chatapp.billing.money import price
 from chatapp.db import Database
 from chatapp.models import UsageEvent
@@ -23,13 +24,13 @@ REVERSAL, CORRECTED = "reversal", "corrected"
 
 
 class NotCorrectable(Exception):
-    """There is no such row, or it is one that takes another back."""
+    """There is no such row, it is one that takes another back, or it is corrected already."""
 
 
 def correct(
     db: Database, event_id: str, quantities: Mapping[str, int] | None, cost_usd: Decimal, *, reason: str, now: datetime
 ) -> UsageEvent:
-    """Enter what a step really used and cost; a row that is corrected already stays so.
+    """Enter what a step really used and cost.
 
     Args:
         db: the database.
@@ -43,27 +44,41 @@ def correct(
         The row that stands from now on.
 
     Raises:
-        NotCorrectable: there is no such row, or it is a reversal.
+        NotCorrectable: there is no such row, it is a reversal, or another row stands in its place already.
         ValueError: a cost below zero.
     """
     with db.session() as session:
         event = session.get(UsageEvent, event_id)
         if event is None or event.status == REVERSAL:
             raise NotCorrectable(f"The ledger has no row {event_id!r} that could be corrected.")
+        if (standing := session.get(UsageEvent, _id(event, CORRECTED))) is not None:
+            raise NotCorrectable(f"That row is corrected already; correct {standing.id}, which stands in its place.")
         return correct_in(session, event, event.quantities if quantities is None else quantities, cost_usd,
                           reason=reason, now=now)
 
 
+def take_back(session: Session, event_id: str, *, now: datetime) -> None:
+    """A step that a sweep took for dead cost nothing after all: correct its estimate. Any other row stays."""
+    event = session.get(UsageEvent, event_id)
+    if event is not None and is_presumed(event):
+        correct_in(session, event, {}, Decimal(0), reason="The step had cost nothing.", now=now)
+
+
+def is_presumed(event: UsageEvent) -> bool:
+    """Whether the row is a sweep's estimate of a step that was taken for dead."""
+    return event.status == "interrupted" and not event.exact
+
+
 def correct_in(
     session: Session, event: UsageEvent, quantities: Mapping[str, int], cost_usd: Decimal, *, reason: str,
-    now: datetime,
+    now: datetime, bearer: str | None = None,
 ) -> UsageEvent:
-    """`correct` in the caller's transaction."""
+    """`correct` in the caller's transaction; a row that is corrected already stays so. `bearer` if it changes, too."""
     balances.current(session, event.account_id, now)  # the account's lock: of two corrections, the second waits
     done = session.get(UsageEvent, _id(event, CORRECTED))
     if done is not None:
         return done
-    right = _corrected(event, quantities, cost_usd, reason, now)
+    right = _corrected(event, quantities, cost_usd, reason, now, bearer or event.bearer)
     for row in (_reversal(event, reason, now), right):
         ledger_rows.enter(session, row)
     return right
@@ -78,14 +93,16 @@ def _reversal(event: UsageEvent, reason: str, now: datetime) -> UsageEvent:
 
 
 def _corrected(
-    event: UsageEvent, quantities: Mapping[str, int], cost_usd: Decimal, reason: str, now: datetime
+    event: UsageEvent, quantities: Mapping[str, int], cost_usd: Decimal, reason: str, now: datetime, bearer: str
 ) -> UsageEvent:
-    real = price(cost_usd, markup=Decimal(event.terms["markup"]), billable=event.billable)
+    billable = event.billable and bearer == CUSTOMER
+    real = price(cost_usd, markup=Decimal(event.terms["markup"]), billable=billable)
     charge_nanousd = min(real.charge_nanousd, event.charge_nanousd)
     return _successor(
         event, CORRECTED, reason, now, quantities=dict(quantities), cost_usd=format(cost_usd, "f"),
         cost_nanousd=real.cost_nanousd, charge_nanousd=charge_nanousd,
-        overrun_nanousd=real.charge_nanousd - charge_nanousd, exact=True,
+        overrun_nanousd=real.charge_nanousd - charge_nanousd, exact=bearer == event.bearer, bearer=bearer,
+        billable=billable,
     )
 
 
@@ -95,7 +112,7 @@ def _successor(
     same = event.model_dump(include={"account_id", "turn_id", "thread_id", "kind", "provider", "name", "billable",
                                      "bearer"})
     return UsageEvent(id=_id(event, status), status=status, corrects=event.id, occurred_at=now,
-                      terms={**event.terms, "reason": reason}, **same, **figures)
+                      terms={**event.terms, "reason": reason}, **{**same, **figures})
 
 
 def _id(event: UsageEvent, status: str) -> str:

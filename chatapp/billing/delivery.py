@@ -108,7 +108,10 @@ async def _send_alone(services: Services, message: Claimed, refusal: Rejected) -
     except Unavailable as error:
         await _postpone(services, [message], error.retry_after_seconds, error)
         return 0
-    except Rejected:
+    except Rejected as again:
+        if again.status not in EVENTS_AT_FAULT:  # our token was revoked in between: no fault of the event
+            await _postpone(services, [message], LONGEST_PAUSE_SECONDS, again)
+            return 0
         _log.error("Parked usage event %s, which Polar refuses: %s", message.key, refusal)
         await asyncio.to_thread(outbox.park, services.db, message.id, str(refusal), now())
         return 0

@@ -15,7 +15,7 @@ from typing import Literal
 from sqlalchemy import func, update
 from sqlmodel import Session, col, select
 
-from chatapp.billing import balances, ledger, pricing
+from chatapp.billing import balances, corrections, ledger, pricing
 from chatapp.billing.catalog import NO_LIMIT_USD
 from chatapp.billing.entitlements import PLAN_CHANGING, Entitlement, spend_limit_nanousd
 from chatapp.billing.hold_rows import CUSTOMER, Bearer, row_of, take
@@ -25,6 +25,7 @@ from chatapp.billing.money import cost_that_charges_at_most, floor_nanousd, form
 from chatapp.billing.pricing import UnitPrices
 from chatapp.billing.sql import statement
 from chatapp.db import Database
+from chatapp.db import now as clock
 from chatapp.ids import HoldId, new_id
 from chatapp.models import Hold, UsageEvent
 
@@ -107,12 +108,14 @@ def affordable_cost_usd(db: Database, entitlement: Entitlement, turn_id: str, no
     return usd(max(0, min(left)))
 
 
-def release(db: Database, hold: PlacedHold) -> None:
-    """Give the hold back: its step was never sent. Nothing happens to a hold that is settled or released."""
+def release(db: Database, hold: PlacedHold, now: datetime | None = None) -> None:
+    """Give the hold back: its step cost nothing. A settled or released hold stays so, but for a sweep's estimate."""
     with db.session() as session:
         row = take(session, hold.id)
         if row is not None:
             balances.unreserve(session, row)
+        else:
+            corrections.take_back(session, hold.id, now=now or clock())
 
 
 def sweep(db: Database, now: datetime) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +19,9 @@ from chatapp.billing.money import usd
 from chatapp.db import Database
 from chatapp.models import Hold, UsageEvent
 
+MOST_BORNE_NANOUSD = 10**9
+"""How much the platform bears of an account's own steps within a day: a dollar. Somebody may cause such steps on
+purpose, by questions over which a model thinks until it is given up."""
 LATE = "The real figures came after the step had been taken for dead."
 
 
@@ -51,7 +54,8 @@ def settle(
 
     The charge is never above the hold; what is above it is recorded as the overrun, which the platform bears.
     `status` is `ok` | `stopped` | `failed` | `interrupted`. A `cost_usd` is the one that the vendor reported, in
-    dollars, and wins over the unit prices. With `bearer` the platform pays, although the money was the customer's.
+    dollars, and wins over the unit prices. With `bearer` the platform pays, although the money was the customer's, as
+    long as it has not paid MOST_BORNE_NANOUSD for this account within a day.
 
     Raises:
         UnpricedQuantity: the cost is unknown. The hold stays open, and a sweep settles it with its estimate.
@@ -64,6 +68,8 @@ def settle(
         if row is None:
             return _standing(session, event)
         balances.unreserve(session, row)
+        if event.bearer != hold.bearer and _borne_nanousd(session, hold.account_id, now) >= MOST_BORNE_NANOUSD:
+            event = event_of(hold, quantities, cost, exact=exact, status=status, now=now)
         enter(session, event)
     return event
 
@@ -97,10 +103,16 @@ def _standing(session: Session, late: UsageEvent) -> UsageEvent:
     settled = session.get(UsageEvent, late.id)
     if settled is None:
         raise UnknownHold(f"Hold {late.id} is not open and has no ledger row: it was released.")
-    if settled.exact or not late.exact:
+    if not corrections.is_presumed(settled) or not (late.exact or late.bearer != settled.bearer):
         return settled
     return corrections.correct_in(session, settled, late.quantities, Decimal(late.cost_usd), reason=LATE,
-                                  now=late.occurred_at)
+                                  now=late.occurred_at, bearer=late.bearer)
+
+
+def _borne_nanousd(session: Session, account_id: str, now: datetime) -> int:
+    return int(session.exec(select(func.coalesce(func.sum(UsageEvent.cost_nanousd), 0)).where(
+        UsageEvent.account_id == account_id, UsageEvent.occurred_at > now - timedelta(days=1),
+        UsageEvent.bearer != CUSTOMER)).one())
 
 
 def _total(session: Session, *where: Any) -> Total:  # noqa: ANN401 - comparisons of columns are typed bool

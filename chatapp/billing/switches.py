@@ -16,7 +16,7 @@ from chatapp.billing.ledger import CHANNEL
 from chatapp.billing.sql import statement
 from chatapp.billing.texts import BillingRefused
 from chatapp.db import Database
-from chatapp.models import Balance, Hold, OutboxMessage, Turn
+from chatapp.models import Balance, Hold, OutboxMessage, Turn, UsageEvent
 
 LONGEST = timedelta(seconds=60)
 """Outlasts the two requests of a switch; if its process dies, the account may spend again after so long."""
@@ -52,8 +52,8 @@ def abandon(db: Database, account_id: str) -> None:
 
 
 def _under_way(session: Session, account_id: str) -> bool:
-    """Whether there is a hold, a running answer, or usage that Polar does not have, parked or not."""
-    undelivered = select(OutboxMessage.id).where(
+    """Whether there is a hold, a running answer, or usage of the ledger that Polar does not have, parked or not."""
+    undelivered = select(OutboxMessage.id).join(UsageEvent, col(UsageEvent.id) == OutboxMessage.key).where(
         OutboxMessage.channel == CHANNEL, OutboxMessage.account_id == account_id,
         col(OutboxMessage.delivered_at).is_(None))
     return any(

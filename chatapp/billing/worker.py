@@ -40,7 +40,7 @@ async def run(services: Services, wake: asyncio.Event | None = None, alarm: Alar
     """Work until cancelled; `wake` starts a round at once, see `nudge`. `alarm` is told what the night's look found."""
     ready = asyncio.Event()
     await asyncio.gather(_provision(services, ready), _rounds(services, wake or asyncio.Event()),
-                         _hours(services, ready, alarm))
+                         _hours(services, ready), _nights(services, ready, alarm))
 
 
 def nudge(wake: asyncio.Event) -> None:
@@ -71,11 +71,18 @@ async def nightly_job(services: Services, at: datetime, alarm: Alarm) -> None:
             services, f"books:{at:%Y-%m-%d}", NIGHTLY_LEASE_SECONDS, lambda _: _books(services, alarm)))
 
 
-async def _hours(services: Services, ready: asyncio.Event, alarm: Alarm) -> None:
+async def _hours(services: Services, ready: asyncio.Event) -> None:
     """A loop of its own: however long it takes, deliveries, webhooks and sweeping go on beside it."""
     await ready.wait()
     while True:
         await hourly_jobs(services)
+        await asyncio.sleep(HOURLY_LOOK_SECONDS)
+
+
+async def _nights(services: Services, ready: asyncio.Event, alarm: Alarm) -> None:
+    """A loop of its own: with many accounts it takes long, and the hourly poll must not wait for it."""
+    await ready.wait()
+    while True:
         await nightly_job(services, now(), alarm)
         await asyncio.sleep(HOURLY_LOOK_SECONDS)
 

@@ -41,7 +41,8 @@ async def reply(prompt: Prompt, entitlement: Entitlement, services: Services, li
     """
     deps = research.ResearchDeps(
         settings=services.settings, db=services.db, valyu=services.valyu, code_runner=services.code_runner,
-        model=services.model, entitlement=entitlement, turn_id=prompt.message_id, thread_id=prompt.thread_id)
+        model=services.model, entitlement=entitlement, turn_id=prompt.message_id, thread_id=prompt.thread_id,
+        stopped=lambda: live.stop_requested)
     keeper = asyncio.create_task(_keep(prompt, services, live, asyncio.current_task()))
     page = _Page(prompt, services, live)
     history_json, error = "", ""

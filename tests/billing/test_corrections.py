@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -13,8 +14,10 @@ from chatapp.billing import corrections, delivery, holds, ledger
 from chatapp.billing.catalog import FREE
 from chatapp.billing.corrections import NotCorrectable
 from chatapp.billing.explain import explain
+from chatapp.billing.ledger import Total
 from chatapp.billing.reconcile import local_differences, reconcile
 from chatapp.db import Database, now
+from chatapp.ids import HoldId
 from chatapp.models import Hold, OutboxMessage, UsageEvent
 from tests.billing.conftest import BOUND, NOON, PRICES, Place, balance, entitlement
 from tests.billing.test_delivery import polar_microusd
@@ -80,10 +83,44 @@ def test_an_estimate_that_comes_late_changes_nothing(db: Database, place: Place)
     assert len(_rows(db)) == 1
 
 
+def test_a_step_that_had_cost_nothing_is_taken_back_after_a_sweep(db: Database, account: str, place: Place) -> None:
+    hold = _swept(db, place)
+    for _ in range(2):
+        holds.release(db, hold, LATER)
+    assert [row.status for row in _rows(db)] == ["interrupted", "reversal", "corrected"]
+    assert ledger.turn_total(db, "turn-1") == Total(0, 0, exact=True, billable=True)
+    assert balance(db, account).charged_nanousd == balance(db, account).cost_nanousd == 0
+    settled = ledger.settle(db, place(turn_id="turn-2"), REAL, exact=False, status="stopped", now=NOON)
+    holds.release(db, replace(hold, id=HoldId(settled.id)), LATER)
+    assert ledger.turn_total(db, "turn-2").charge_nanousd == settled.charge_nanousd, "what was settled stays"
+
+
+def test_the_platform_takes_over_after_a_sweep_too(db: Database, account: str, place: Place) -> None:
+    hold = _swept(db, place)
+    right = ledger.settle(db, hold, REAL, exact=False, status="failed", bearer="platform", now=LATER)
+    assert (right.bearer, right.billable, right.cost_nanousd, right.charge_nanousd) == ("platform", False, 700_000, 0)
+    assert ledger.turn_total(db, "turn-1").charge_nanousd == 0
+    assert balance(db, account).charged_nanousd == balance(db, account).cost_nanousd == 0
+    assert local_differences(db, LATER - timedelta(minutes=31)) == []
+
+
+def test_the_platform_bears_a_dollar_a_day_of_an_accounts_steps_and_no_more(
+    db: Database, account: str, place: Place
+) -> None:
+    def borne(now: datetime) -> str:
+        hold = place(bound_cost_usd=Decimal("0.6"), prices=None)
+        return ledger.settle(db, hold, {}, exact=False, status="failed", bearer="platform", cost_usd=Decimal("0.6"),
+                             now=now).bearer
+    assert [borne(NOON), borne(NOON), borne(NOON)] == ["platform", "platform", "customer"]
+    assert borne(NOON + timedelta(days=1)) == "platform"
+    assert balance(db, account).charged_nanousd == 720_000_000
+
+
 def test_an_operator_can_correct_a_row_and_the_corrected_row_again(db: Database, account: str, place: Place) -> None:
     wrong = ledger.settle(db, place(), REAL, exact=True, status="ok", now=NOON)
     first = corrections.correct(db, wrong.id, {"output_tokens": 1}, Decimal("0.00001"), reason="a typo", now=LATER)
-    assert corrections.correct(db, wrong.id, REAL, Decimal(9), reason="again", now=LATER).id == first.id
+    with pytest.raises(NotCorrectable, match=f"correct {first.id}"):
+        corrections.correct(db, wrong.id, REAL, Decimal(9), reason="again", now=LATER)
     second = corrections.correct(db, first.id, {}, Decimal(0), reason="a gift", now=LATER)
     assert (second.charge_nanousd, second.terms["reason"], balance(db, account).charged_nanousd) == (0, "a gift", 0)
     [reversal] = [row for row in _rows(db) if row.corrects == wrong.id and row.status == "reversal"]
