@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from chatapp.db import UtcDateTime, now
@@ -278,6 +278,9 @@ class UsageEvent(SQLModel, table=True):
     occurred_at: datetime = _time()
 
 
+_WAITING = "delivered_at IS NULL AND parked_at IS NULL"
+
+
 class OutboxMessage(SQLModel, table=True):
     """Something that must reach a vendor once: written in the transaction that causes it.
 
@@ -290,7 +293,9 @@ class OutboxMessage(SQLModel, table=True):
     __tablename__ = "outbox_message"
     __table_args__ = (
         UniqueConstraint("channel", "key"),
-        Index("ix_outbox_due", "channel", "delivered_at", "parked_at", "next_attempt_at"),
+        # What waits, oldest first, and nothing else: a claim reads a batch of it, however long the queue is.
+        Index("ix_outbox_waiting", "channel", "created_at", "id", sqlite_where=text(_WAITING),
+              postgresql_where=text(_WAITING)),
     )
 
     id: str = Field(default_factory=new_id, primary_key=True, max_length=36)
