@@ -17,7 +17,7 @@ run: $(VENV)/.run  ## Start the app, with emulators where no key is set, at http
 	@python -m chatapp
 
 test: $(VENV)/.dev .browser  ## All tests (Chromium is installed by apt where it is missing and you are root)
-	@python -m pytest -n 4 -m "not browser" $(PYTEST_ARGS) && python -m pytest -n 2 --dist loadscope -m browser $(PYTEST_ARGS)
+	@python -m pytest -n 4 -m "not browser" $(PYTEST_ARGS) && python -m pytest -n 3 --dist loadscope -m browser $(PYTEST_ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, and the import arrows
 	@ruff check . && mypy && python -m pytest -q tests/test_architecture.py

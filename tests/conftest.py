@@ -44,7 +44,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
-    """With `--dist loadscope`: two workers, one for the pages and one for whatever starts and kills processes.
+    """With `--dist loadscope`: three workers, for the pages, for one app that is killed, and for long runs of several.
 
     What the tests of one kind share, a built app or the aftermath of a kill, is then made once. (xdist's own
     `loadgroup` would say the same, but 3.8.0 writes the group where pytest 9.2 does not read it.)
@@ -54,7 +54,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 class _ByKind(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
-        return "page" if nodeid.startswith("tests/browser/") else "processes"
+        if nodeid.startswith("tests/browser/"):
+            return "pages"
+        return "kills" if nodeid.startswith(("tests/chaos/test_kill.py", "tests/workers/")) else "runs"
 
 
 def free_port() -> int:

@@ -32,11 +32,11 @@ OpenDatabase = Callable[[], Database]
 
 
 def search(examples: int, steps: int) -> settings:
-    """How a machine is run: always at random, and with the way to repeat a failure printed."""
+    """How a machine is run: the same way each time, so that a change is judged by itself; at random in a long run."""
     number = int(os.environ.get("MACHINE_EXAMPLES") or (examples * LONGER if LONG else examples))
     return settings(
         max_examples=number, stateful_step_count=steps * 2 if LONG else steps, deadline=None, print_blob=True,
-        derandomize=False, suppress_health_check=list(HealthCheck), report_multiple_bugs=False,
+        derandomize=not LONG, suppress_health_check=list(HealthCheck), report_multiple_bugs=False,
         phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
     )
 

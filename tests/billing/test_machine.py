@@ -30,8 +30,8 @@ def open_database(db: Database, tmp_path: Path) -> Iterator[OpenDatabase]:
 
 
 def test_the_core_keeps_its_books_whatever_happens_in_whatever_order(open_database: OpenDatabase) -> None:
-    run_machine(CoreMachine, open_database, search(30, 40))
+    run_machine(CoreMachine, open_database, search(20, 40))
 
 
 def test_what_is_charged_is_what_polar_receives_and_invoices_whatever_fails(open_database: OpenDatabase) -> None:
-    run_machine(PolarMachine, open_database, search(6, 30))
+    run_machine(PolarMachine, open_database, search(4, 30))
