@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from fractions import Fraction
 
@@ -15,9 +15,10 @@ from chatapp.billing.hold_rows import Bearer
 from chatapp.billing.holds import PlacedHold
 from chatapp.billing.ledger import UnknownHold
 from chatapp.models import UsageEvent
-from tests.billing.machine_model import LEASE, NANO, MHold, MTurn, cost_of, day_of
+from tests.billing.machine_model import LEASE, NANO, MHold, MTurn, cost_of, day_of, exact
 from tests.billing.machine_steps import (
     BEARERS,
+    COUNT,
     HOW,
     MOSTLY,
     NUMBER,
@@ -27,7 +28,6 @@ from tests.billing.machine_steps import (
     TOKENS,
     WHO,
     StepsMachine,
-    exact,
 )
 
 
@@ -61,12 +61,13 @@ class EndsMachine(StepsMachine):
         """By the vendor, in thousandths of a nano-dollar, so that it must be rounded."""
         self.settle(number, 997, nanos, "reported", bearer)
 
-    @rule(who=WHO, process=PROCESS, tokens=TOKENS, used=TOKENS)
-    def take_a_step(self, who: int, process: int, tokens: int, used: int) -> None:
+    @rule(who=WHO, process=PROCESS, tokens=TOKENS, used=TOKENS, count=COUNT)
+    def take_steps(self, who: int, process: int, tokens: int, used: int, count: int) -> None:
         """From hold to ledger without a fault."""
-        placed = self.hold_for_a_model(who, process, tokens, "customer")
-        if placed is not None:
-            self.settle_one(*self.known[placed], used, 0, "exact", "customer")
+        for _ in range(count):
+            placed = self.hold_for_a_model(who, process, tokens, "customer")
+            if placed is not None:
+                self.settle_one(*self.known[placed], used, 0, "exact", "customer")
 
     def settle(self, number: int, tokens: int, nanos: int, how: str, bearer: Bearer) -> None:
         pair = self.pick(number)
@@ -93,7 +94,7 @@ class EndsMachine(StepsMachine):
         except UnknownHold:
             assert pair[0].id not in self.model.rows
             return
-        self.late(pair[1], cost, how != "estimate", now)
+        self.late(pair[1], cost, now, is_exact=how != "estimate", bearer=bearer)
 
     @precondition(lambda self: self.model.holds)
     @rule(number=NUMBER, tokens=TOKENS, times=st.integers(1, 2))
@@ -106,7 +107,7 @@ class EndsMachine(StepsMachine):
             assert pair is not None
             now = self.tick()
             cost, _ = self.really_settle(*pair, tokens, 10**9, "exact", "customer", now)
-            self.late(pair[1], cost, True, now)
+            self.late(pair[1], cost, now, is_exact=True, bearer="customer")
 
     def really_settle(
         self, placed: PlacedHold, hold: MHold, tokens: int, nanos: int, how: str, bearer: Bearer, now: datetime
@@ -117,16 +118,18 @@ class EndsMachine(StepsMachine):
                               cost_usd=None if reported is None else exact(reported))
         return (cost_of(used) if reported is None else reported), event
 
-    def late(self, hold: MHold, cost: Fraction, is_exact: bool, now: datetime) -> None:
-        """Real figures that come after an estimate was entered correct it, once."""
+    def late(self, hold: MHold, cost: Fraction, at: datetime, *, is_exact: bool, bearer: Bearer) -> None:
+        """What comes after a sweep's estimate corrects it once, if it is the real figure or another one pays."""
+        row, customers = self.model.rows[hold.id], hold.customers and bearer == "customer"
+        cost = cost if is_exact else min(cost, Fraction(hold.bound, NANO))
         names = [str(uuid.uuid5(uuid.UUID(hold.id), status)) for status in ("reversal", "corrected")]
-        if is_exact and not self.model.rows[hold.id].exact and names[0] not in self.model.rows:
-            self.model.rows.update(zip(names, self.model.corrected(hold, cost, now), strict=True))
+        if row.presumed and names[0] not in self.model.rows and (is_exact or customers != row.customers):
+            self.model.rows.update(zip(names, self.model.corrected(hold, cost, at, customers=customers), strict=True))
 
     @precondition(lambda self: self.model.holds)
     @rule(number=NUMBER, tokens=TOKENS, released=st.booleans())
     def end_at_once(self, number: int, tokens: int, released: bool) -> None:
-        """Real figures, an estimate and perhaps a release of one step race: one wins, and late figures correct."""
+        """Real figures, an estimate and perhaps a release of one step race: one of them wins."""
         pair, now = self.pick(number), self.tick()
         if pair is None or pair[1].reported:
             return
@@ -141,8 +144,8 @@ class EndsMachine(StepsMachine):
                 assert released, "an open hold is unknown"
 
         with ThreadPoolExecutor(3) as pool:
-            racing = [pool.submit(settle, True), pool.submit(settle, False)]
-            racing += [pool.submit(holds.release, self.db, placed)] if released else []
+            racing: list[Future[None]] = [pool.submit(settle, True), pool.submit(settle, False)]
+            racing += [pool.submit(holds.release, self.db, placed, now)] if released else []
             for each in racing:
                 each.result()
         entered = self.books.read().rows.get(placed.id)
@@ -153,16 +156,16 @@ class EndsMachine(StepsMachine):
             self.model.settled(hold, cost_of(real), exact=True, at=now)
         else:
             self.model.settled(hold, cost_of({"input_tokens": 5}), exact=False, at=now)
-            self.late(hold, cost_of(real), True, now)
 
     @precondition(lambda self: self.known)
     @rule(number=NUMBER, held=MOSTLY)
     def release(self, number: int, held: bool) -> None:
-        pair = self.pick(number, held=held)
-        self.tick()
+        """A step that cost nothing; after a sweep its estimate is taken back."""
+        pair, now = self.pick(number, held=held), self.tick()
         if pair is not None:
-            holds.release(self.db, pair[0])
-            self.model.holds.pop(pair[0].id, None)
+            holds.release(self.db, pair[0], now)
+            if self.model.holds.pop(pair[0].id, None) is None and pair[0].id in self.model.rows:
+                self.late(pair[1], Fraction(0), now, is_exact=True, bearer="customer")
 
     @precondition(lambda self: self.alive())
     @rule(number=NUMBER)
@@ -214,12 +217,13 @@ class EndsMachine(StepsMachine):
             mine = [hold for hold in self.model.holds.values() if hold.turn is turn]
             assert holds.sweep_turn(self.db, turn.id, now) == len(mine)
             for hold in mine:
-                self.model.settled(hold, hold.estimate, exact=False, at=now)
+                self.model.settled(hold, hold.estimate, exact=False, at=now, presumed=True)
 
     @precondition(lambda self: self.model.holds)
-    @rule(by=st.none() | STEPS)
-    def sweep_after(self, by: timedelta | None) -> None:
-        self.tick(by or TICK)
+    @rule(by=st.sampled_from([TICK, LEASE - timedelta(minutes=1), LEASE + TICK]))
+    def sweep_after(self, by: timedelta) -> None:
+        """Before a lease has run out, or after."""
+        self.tick(by)
         self.sweep()
 
     def sweep(self) -> None:
@@ -228,7 +232,7 @@ class EndsMachine(StepsMachine):
         dead = [hold for hold in self.model.holds.values() if hold.lease_until < now]
         assert holds.sweep(self.db, now) == len(dead)
         for hold in dead:
-            self.model.settled(hold, hold.estimate, exact=False, at=now)
+            self.model.settled(hold, hold.estimate, exact=False, at=now, presumed=True)
 
     @rule(by=STEPS)
     def time_passes(self, by: timedelta) -> None:

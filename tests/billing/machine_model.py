@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal, localcontext
 from fractions import Fraction
 
 NANO = 10**9
 UNIT = {"input_tokens": Fraction("0.0000025"), "output_tokens": Fraction("0.00001")}
 LEASE = timedelta(minutes=5)
+MOST_BORNE = NANO
+"""A dollar: so much of an account's own steps the platform bears within a day."""
 ONGOING = ("active", "past_due")
 
 
@@ -44,6 +47,14 @@ def nano(dollars: Fraction) -> int:
 
 def cost_of(quantities: dict[str, int]) -> Fraction:
     return sum((UNIT[bucket] * count for bucket, count in quantities.items()), Fraction(0))
+
+
+def exact(value: Fraction) -> Decimal:
+    """A fraction whose decimals end, as a decimal."""
+    with localcontext(prec=60):
+        decimal = Decimal(value.numerator) / Decimal(value.denominator)
+    assert Fraction(decimal) == value
+    return decimal
 
 
 def month_after(moment: datetime, months: int = 1) -> datetime:
@@ -101,6 +112,8 @@ class MRow:
     exact: bool
     at: datetime
     customers: bool = True
+    presumed: bool = False
+    """A sweep's estimate."""
 
 
 @dataclass
@@ -113,6 +126,7 @@ class MTurn:
     budget: int
     admitted_at: datetime
     memory: int | None
+    begun: bool = False
     spent: bool = False
 
 
@@ -203,19 +217,26 @@ class Model:
             return False
         return self.turn_cost(turn) + bound <= turn.budget
 
-    def settled(self, hold: MHold, cost: Fraction, *, exact: bool, at: datetime, customers: bool = True) -> MRow:
+    def settled(
+        self, hold: MHold, cost: Fraction, *, exact: bool, at: datetime, customers: bool = True, presumed: bool = False
+    ) -> MRow:
         """End a hold with its row: an estimate is never above the bound, a charge never above the hold."""
         cost = cost if exact else min(cost, Fraction(hold.bound, NANO))
-        customers = customers and hold.customers
+        customers = hold.customers and (customers or self.borne(hold.turn.account, at) >= MOST_BORNE)
         charge = min(nano(cost * hold.turn.terms.factor), hold.amount) if customers else 0
         self.holds.pop(hold.id, None)
-        row = MRow(hold.turn.account.id, hold.turn.id, nano(cost), charge, exact, at, customers)
+        row = MRow(hold.turn.account.id, hold.turn.id, nano(cost), charge, exact, at, customers, presumed)
         self.rows[hold.id] = row
         return row
 
-    def corrected(self, hold: MHold, cost: Fraction, at: datetime) -> tuple[MRow, MRow]:
-        """The two rows by which real figures that came late replace an estimate: never to the customer's harm."""
+    def borne(self, account: Account, now: datetime) -> int:
+        """What the platform paid for the account within a day."""
+        return sum(row.cost for row in self.rows.values()
+                   if row.account == account.id and not row.customers and row.at > now - timedelta(days=1))
+
+    def corrected(self, hold: MHold, cost: Fraction, at: datetime, *, customers: bool) -> tuple[MRow, MRow]:
+        """The two rows by which a sweep's estimate is replaced by what came late: never to the customer's harm."""
         old = self.rows[hold.id]
-        charge = min(nano(cost * hold.turn.terms.factor), old.charge)
-        return (replace(old, cost=-old.cost, charge=-old.charge, at=at),
-                MRow(old.account, old.turn, nano(cost), charge, True, at, old.customers))
+        charge = min(nano(cost * hold.turn.terms.factor), old.charge) if customers else 0
+        return (replace(old, cost=-old.cost, charge=-old.charge, at=at, presumed=False),
+                MRow(old.account, old.turn, nano(cost), charge, customers == old.customers, at, customers))

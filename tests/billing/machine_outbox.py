@@ -22,21 +22,25 @@ FATES = st.sampled_from(["taken", "taken", "taken", "lost", "unsent", "parked", 
 class OutboxMachine(EndsMachine):
     """Deliveries, each with its fate."""
 
-    @rule(process=PROCESS, limit=st.sampled_from([1, 2, 500]), who=st.none() | WHO, at_once=st.none() | FATES)
-    def deliver(self, process: int, limit: int, who: int | None, at_once: str | None) -> None:
-        """A worker leases the oldest messages that are due, and no others; it sends them at once or later."""
+    @rule(process=PROCESS, limit=st.sampled_from([1, 2, 500]), who=st.none() | WHO, fate=FATES, later=st.booleans())
+    def deliver(self, process: int, limit: int, who: int | None, fate: str, later: bool) -> None:
+        """Two workers claim one after the other; the first sends what it has at once, or later."""
         account = None if who is None else self.model.accounts[who].id
+        for worker in (process, 1 - process):
+            self.claim(worker, limit, account)
+        if self.batches and not later:
+            self.send(-1, fate, slowly=False)
+
+    def claim(self, worker: int, limit: int, account: str | None) -> None:
+        """The oldest messages that are due, and no others."""
         now = self.tick()
-        self.books.read()
-        due = [message for message in self.books.messages.values()
+        due = [message for message in self.books.read().messages.values()
                if _due(message, now) and account in (None, message.account_id)]
         oldest = sorted(due, key=lambda message: (message.created_at, message.id))[:limit]
         claimed = outbox.claim_batch(self.db, CHANNEL, limit, LEASE_SECONDS, now, account_id=account)
         assert [message.key for message in claimed] == [message.key for message in oldest]
         if claimed:
-            self.batches.append(Batch(claimed, process))
-            if at_once is not None:
-                self.send(-1, at_once, slowly=False)
+            self.batches.append(Batch(claimed, worker))
 
     @precondition(lambda self: self.batches)
     @rule(number=NUMBER, fate=FATES, slowly=st.booleans())
@@ -60,7 +64,9 @@ class OutboxMachine(EndsMachine):
         """What is claimed is let go, what is parked put back: then one delivery takes everything there is."""
         self.time_passes(timedelta(seconds=301))
         outbox.unpark(self.db, CHANNEL, self.now)
-        self.deliver(0, 500, None, "taken")
+        self.claim(0, 500, None)
+        if self.batches:
+            self.send(-1, "taken", slowly=False)
         assert self.delivered == self.model.rows.keys(), "an event was never delivered"
 
     def receive(self, messages: list[Claimed]) -> None:

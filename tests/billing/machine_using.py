@@ -34,6 +34,7 @@ from tests.billing.town import Town, open_town
 
 WHO = st.integers(0, 1)
 WORKERS = st.integers(1, 3)
+BUSY = st.sampled_from([0, 0, 1, None])
 LIMIT_NANOUSD = 42_000_000
 """Ten holds of `BOUND`: reached within a sequence."""
 PATHS = st.sampled_from(["", "", "events/ingest", "subscriptions/", "checkouts/", "customers/"])
@@ -115,9 +116,11 @@ class UsingMachine(RuleBasedStateMachine):
             session.execute(update(Hold).values(lease_until=now() - timedelta(seconds=1)))
         holds.sweep(self.db, now())
 
-    @rule(workers=WORKERS, who=st.none() | WHO, fault=st.none() | REQUEST_FAULTS)
-    def deliver(self, workers: int, who: int | None, fault: Fault | None) -> None:
-        """By several workers at once; with a fault, the first of them meets it."""
+    @rule(workers=WORKERS, who=st.none() | WHO, busy=BUSY, fault=st.none() | REQUEST_FAULTS)
+    def deliver(self, workers: int, who: int | None, busy: int | None, fault: Fault | None) -> None:
+        """By several workers at once, after a step perhaps; with a fault, the first of them meets it."""
+        if busy is not None:
+            self.use(busy, 800, "measured")
         if fault is not None:
             self.town.fault(fault, path="events/ingest", times=1)
 

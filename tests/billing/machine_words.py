@@ -83,26 +83,38 @@ class WordsMachine(OutboxMachine):
         plan = subscriptions._write(self.services, account.id, found[::-1], asked_at)
         assert plan.key == account.terms(asked_at).name
 
-    @rule(who=WHO, refused=MOSTLY.map(lambda mostly: not mostly), calmly=MOSTLY)
-    def go_on_with_a_switch(self, who: int, refused: bool, calmly: bool) -> None:
-        """The next stage of a switch of plan; `calmly`: all that is under way is finished and delivered before."""
+    @rule(who=WHO, refused=MOSTLY.map(lambda mostly: not mostly),
+          calm=st.sampled_from(["finished and delivered", "finished and delivered", "finished", ""]),
+          asked=st.booleans())
+    def go_on_with_a_switch(self, who: int, refused: bool, calm: str, asked: bool) -> None:
+        """The next stage of a switch of plan.
+
+        `calm` is what is done with all that is under way before it; `asked`: a question was admitted just before it,
+        and spends after it.
+        """
         account = self.model.accounts[who]
         if account.switch == "begun":
             self.switch_at_polar(account, refused)
         elif account.switch == "done":
             self.finish_the_switch(account)
         else:
-            if calmly:
+            if calm:
                 self.calm_down(account)
+            if "delivered" in calm:
+                self.deliver_all()
+            if asked:
+                self.ask(who, 0)
             self.begin_a_switch(account)
+            if asked:
+                self.hold_for_a_model(who, 0, 1000, "customer")
 
     def calm_down(self, account: Account) -> None:
         for turn in self.alive(account):
-            self.stop(turn)
+            if turn.begun:
+                self.stop(turn)
         self.restart()
         self.time_passes(timedelta(seconds=301))
         self.sweep()
-        self.deliver_all()
 
     def begin_a_switch(self, account: Account) -> None:
         """Refused while anything of the account is under way, or another switch is."""
@@ -110,7 +122,7 @@ class WordsMachine(OutboxMachine):
         expected = ""
         if account.closed_until is not None and account.closed_until > now:
             expected = "plan_changing"
-        elif any(turn.account is account for turn in self.model.turns) or any(
+        elif any(turn.account is account and turn.begun for turn in self.model.turns) or any(
                 hold.turn.account is account for hold in self.model.holds.values()) or self.undelivered(account):
             expected = "usage_pending"
         outcome = ""
