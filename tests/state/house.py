@@ -71,7 +71,7 @@ class House:
                  str(self.folder / "inventory.json")],
                 cwd=ROOT, env=self._environment, stdout=log, stderr=subprocess.STDOUT)
         try:
-            wait_until_healthy(f"{self.url}/api/health", self.process)
+            wait_until_healthy(f"{self.url}/api/health", self.process, 180)
         except (RuntimeError, TimeoutError) as error:
             raise RuntimeError(f"The app did not start:\n{self.log[-4000:]}") from error
         self.inventory = json.loads((self.folder / "inventory.json").read_text())
