@@ -103,8 +103,7 @@ def _standing(session: Session, late: UsageEvent) -> UsageEvent:
     settled = session.get(UsageEvent, late.id)
     if settled is None:
         raise UnknownHold(f"Hold {late.id} is not open and has no ledger row: it was released.")
-    free_after_all = corrections.is_presumed(settled) and late.bearer != settled.bearer
-    if settled.exact or not (late.exact or free_after_all):
+    if not corrections.is_presumed(settled) or not (late.exact or late.bearer != settled.bearer):
         return settled
     return corrections.correct_in(session, settled, late.quantities, Decimal(late.cost_usd), reason=LATE,
                                   now=late.occurred_at, bearer=late.bearer)
