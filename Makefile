@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export REFLEX_USE_NPM := 1
 export REFLEX_TELEMETRY_ENABLED := false
 
-.PHONY: help run test check bench chaos emulators clean
+.PHONY: help run test long check bench chaos emulators clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -17,7 +17,10 @@ run: $(VENV)/.run  ## Start the app, with emulators where no key is set, at http
 	@python -m chatapp
 
 test: $(VENV)/.dev .browser  ## All tests (Chromium is installed by apt where it is missing and you are root)
-	@python -m pytest -n 4 -m "not browser" $(PYTEST_ARGS) && python -m pytest -n 3 --dist loadscope -m browser $(PYTEST_ARGS)
+	@python -m pytest -n 4 -m "not browser and not long" $(PYTEST_ARGS) && python -m pytest -n 3 --dist loadscope -m "browser and not long" $(PYTEST_ARGS)
+
+long: $(VENV)/.dev .browser  ## The tests that search, kill and measure for minutes; make test leaves them out
+	@python -m pytest -n 3 --dist worksteal -m long $(PYTEST_ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, and the import arrows
 	@ruff check . && mypy && python -m pytest -q tests/test_architecture.py

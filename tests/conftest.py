@@ -37,8 +37,15 @@ BUILT = ("browser", "chaos", "benchmarks", "workers")
 """The folders whose tests drive the built app in a real Chromium, so that they can be run apart from all others."""
 
 
+LONG = ("tests/billing/test_machine.py", "tests/agent/test_served_and_entered.py", "tests/chaos/test_run.py",
+        "tests/benchmarks/test_billing_bench.py")
+"""What searches, kills and measures for minutes: `make long`, not in CI, so that `make test` stays below ten of them."""
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark what drives the built app."""
+    """Mark what drives the built app, and what takes long."""
+    if item.nodeid.startswith(LONG):
+        item.add_marker(pytest.mark.long)
     if item.path.relative_to(ROOT / "tests").parts[0] in BUILT:
         item.add_marker(pytest.mark.browser)
 
