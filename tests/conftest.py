@@ -39,7 +39,7 @@ BUILT = ("browser", "chaos", "benchmarks", "workers")
 
 LONG = ("tests/billing/test_machine.py", "tests/agent/test_served_and_entered.py", "tests/chaos/test_run.py",
         "tests/benchmarks/test_billing_bench.py")
-"""What searches, kills and measures for minutes: `make long`, not in CI, so that `make test` stays below ten of them."""
+"""What searches, kills and measures for minutes: `make long`, not in CI, so that `make test` stays below ten."""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
