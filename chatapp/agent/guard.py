@@ -65,7 +65,8 @@ async def guard(
     - a cost that was told by `costs` is entered, and charged as the plan says;
     - after `was_free` the money is given back and nothing is entered;
     - with neither, the bound is entered as an estimate: what was sent and not answered may have cost all of it.
-    If the process dies, the bound is entered as well, when the hold's lease has run out.
+    If the process dies, the bound is entered when the hold's lease has run out, and the platform bears it, up to a
+    dollar a day and account: nobody knows whether the customer got anything.
 
     Each action counts as one question in the plan's quotas, unless it was free.
 

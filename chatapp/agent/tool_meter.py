@@ -14,11 +14,13 @@ from pydantic_ai.models import ModelRequestContext
 from pydantic_ai.tools import ToolDefinition
 
 from chatapp.agent import bounds, history
+from chatapp.agent.errors import was_stopped
 from chatapp.agent.meter import MIN_OUTPUT_TOKENS, worst_cost_usd
-from chatapp.agent.payer import Bill, Billing, Order, paid, place
+from chatapp.agent.payer import Bill, Billing, Order, Payer, paid, place
 from chatapp.agent.prompt import NO_TOOLS_LEFT
 from chatapp.agent.run import MAX_REQUESTS, MAX_TOOL_CALLS, Run
 from chatapp.agent.tools import Outcome, refused
+from chatapp.billing.hold_rows import PLATFORM
 from chatapp.billing.holds import InsufficientFunds, PlacedHold
 
 NO_MONEY = "What this question may cost does not allow another call of this tool."
@@ -81,7 +83,7 @@ class ToolMeter(AbstractCapability[Run]):
         if isinstance(hold, ToolReturn):
             return hold
         outcomes: list[Outcome] = []
-        async with paid(run.payer, hold, bill=_billing(order, outcomes), estimate=lambda: order.bound):
+        async with paid(run.payer, hold, bill=_billing(run.payer, order, outcomes), estimate=lambda: order.bound):
             result = await handler(args)
             if isinstance(result, ToolReturn) and isinstance(result.metadata, Outcome):
                 outcomes.append(result.metadata)
@@ -104,20 +106,25 @@ async def _place(run: Run, order: Order) -> PlacedHold | ToolReturn:
         return hold
 
 
-def _billing(order: Order, outcomes: list[Outcome]) -> Billing:
-    """Sent but unanswered costs the cap; what the vendor said it costs that; what was never carried out is free."""
+def _billing(payer: Payer, order: Order, outcomes: list[Outcome]) -> Billing:
+    """What the vendor said it costs, costs that; what was never carried out is free; all else costs the cap.
+
+    A call that brought nothing, and may have cost something, is the platform's, unless the person stopped it.
+    """
 
     def bill(error: BaseException | None) -> Bill | None:
+        cap = Bill(order.bound, exact=order.bound_cost_usd == 0, cost_usd=order.bound_cost_usd)
         if not outcomes:
-            return Bill(order.bound, exact=order.bound_cost_usd == 0, cost_usd=order.bound_cost_usd)
+            wanted = error is None or (was_stopped(error) and payer.stopped())
+            return cap if wanted else replace(cap, bearer=PLATFORM)
         outcome = outcomes[0]
         if not outcome.sent:
             return None
-        failed = outcome.error is not None
-        if outcome.cost_usd is None:
-            return Bill(order.bound, exact=False, cost_usd=order.bound_cost_usd, failed=failed)
-        used = outcome.quantities or REPORTED
-        return Bill(used, exact=True, cost_usd=outcome.cost_usd, failed=failed)
+        if outcome.cost_usd is not None:
+            used = outcome.quantities or REPORTED
+            return Bill(used, exact=True, cost_usd=outcome.cost_usd, failed=outcome.error is not None)
+        unknown = replace(cap, exact=False)
+        return unknown if outcome.error is None else replace(unknown, failed=True, bearer=PLATFORM)
 
     return bill
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, update
 from sqlmodel import Session, col, select
@@ -90,9 +89,7 @@ def spent(session: Session, account_id: str, now: datetime) -> Spent:
     balance = session.get(Balance, account_id)
     if balance is not None and balance.period_start == start:
         return Spent(balance.cost_nanousd, balance.charged_nanousd)
-    totals = _totals_since(account_id, start)
-    cost, charge = session.exec(select(totals["cost_nanousd"], totals["charged_nanousd"])).one()
-    return Spent(int(cost), int(charge))
+    return _spent_since(session, account_id, start)
 
 
 def period_of(session: Session, account_id: str, now: datetime) -> periods.Period:
@@ -118,18 +115,17 @@ def current(session: Session, account_id: str, now: datetime) -> Balance:
     balance = session.exec(select(Balance).where(Balance.account_id == account_id).with_for_update(),
                            execution_options={"populate_existing": True}).one()
     if balance.period_start != start:
-        session.exec(
-            update(Balance).where(col(Balance.account_id) == account_id)
-            .values(period_start=start, **_totals_since(account_id, start)), execution_options=statement,
-        )
-        session.refresh(balance)
+        found = _spent_since(session, account_id, start)
+        balance.period_start = start
+        balance.cost_nanousd, balance.charged_nanousd = found.cost_nanousd, found.charge_nanousd
+        session.flush()
     return balance
 
 
-def _totals_since(account_id: str, start: datetime) -> dict[str, Any]:
-    mine = and_(col(UsageEvent.account_id) == account_id, col(UsageEvent.occurred_at) >= start,
-                col(UsageEvent.bearer) == CUSTOMER)
-    return {
-        "cost_nanousd": select(func.coalesce(func.sum(UsageEvent.cost_nanousd), 0)).where(mine).scalar_subquery(),
-        "charged_nanousd": select(func.coalesce(func.sum(UsageEvent.charge_nanousd), 0)).where(mine).scalar_subquery(),
-    }
+def _spent_since(session: Session, account_id: str, start: datetime) -> Spent:
+    cost, charge = session.exec(
+        select(func.coalesce(func.sum(UsageEvent.cost_nanousd), 0),
+               func.coalesce(func.sum(UsageEvent.charge_nanousd), 0))
+        .where(UsageEvent.account_id == account_id, UsageEvent.occurred_at >= start, UsageEvent.bearer == CUSTOMER)
+    ).one()
+    return Spent(int(cost), int(charge))

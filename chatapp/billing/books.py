@@ -56,9 +56,10 @@ def local_differences(db: Database, at: datetime, account_id: str | None = None)
         accounts = [account_id] if account_id else session.exec(select(Balance.account_id)).all()
     differences = []
     for account in accounts:
-        with db.session() as session:  # one transaction each: it locks the account's balance while it adds up
-            differences += [*_unsent(session, account), *_undelivered(session, account, at),
-                            *_totals(session, account, at)]
+        with db.reading() as session:
+            differences += [*_unsent(session, account), *_undelivered(session, account, at)]
+        with db.session() as session:  # the account's balance is locked while its period is added up
+            differences += _totals(session, account, at)
     return differences
 
 

@@ -122,7 +122,7 @@ def sweep(db: Database, now: datetime) -> int:
     """Settle the holds of processes that died, each with its last estimate; return how many."""
     with db.reading() as session:
         dead = session.exec(select(Hold).where(Hold.lease_until < now)
-                            .order_by(col(Hold.lease_until)).limit(SWEEP_BATCH)).all()
+                            .order_by(col(Hold.lease_until), col(Hold.id)).limit(SWEEP_BATCH)).all()
     return sum(_settle_dead(db, row, now) for row in dead)
 
 
@@ -132,7 +132,7 @@ def sweep_turn(db: Database, turn_id: str, now: datetime) -> int:
     The caller must have taken over the turn, so that no living process goes on with it.
     """
     with db.reading() as session:
-        dead = session.exec(select(Hold).where(Hold.turn_id == turn_id)).all()
+        dead = session.exec(select(Hold).where(Hold.turn_id == turn_id).order_by(col(Hold.id))).all()
     return sum(_settle_dead(db, row, now, turn_died=True) for row in dead)
 
 
@@ -144,8 +144,8 @@ def _settle_dead(db: Database, row: Hold, now: datetime, *, turn_died: bool = Fa
         return False
     if event is None:
         return False
-    _log.warning("Hold %s of turn %s never came back: %s with %s nano-dollars as its estimate.",
-                 event.id, event.turn_id, event.status, event.charge_nanousd)
+    _log.warning("Hold %s of turn %s never came back: its estimate of %s nano-dollars is borne by the %s.",
+                 event.id, event.turn_id, event.cost_nanousd, event.bearer)
     return True
 
 
@@ -174,8 +174,8 @@ def _reserve(session: Session, entitlement: Entitlement, hold: PlacedHold, now: 
 
 def _turn_cost_nanousd(session: Session, turn_id: str) -> int:
     """What the turn has cost and may yet cost. After `balances` locked the account, no one else can change it."""
-    spent = session.exec(select(func.coalesce(func.sum(UsageEvent.cost_nanousd), 0))
-                         .where(UsageEvent.turn_id == turn_id, UsageEvent.bearer == CUSTOMER)).one()
-    held = session.exec(select(func.coalesce(func.sum(Hold.cost_bound_nanousd), 0))
-                        .where(Hold.turn_id == turn_id, Hold.bearer == CUSTOMER)).one()
-    return int(spent) + int(held)
+    spent = (select(func.coalesce(func.sum(UsageEvent.cost_nanousd), 0))
+             .where(UsageEvent.turn_id == turn_id, UsageEvent.bearer == CUSTOMER).scalar_subquery())
+    held = (select(func.coalesce(func.sum(Hold.cost_bound_nanousd), 0))
+            .where(Hold.turn_id == turn_id, Hold.bearer == CUSTOMER).scalar_subquery())
+    return int(session.exec(select(spent + held)).one())

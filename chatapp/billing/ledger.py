@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import case, func
 from sqlmodel import Session, col, select
 
-from chatapp.billing import balances, corrections
-from chatapp.billing.hold_rows import CUSTOMER, Bearer, PlacedHold, hold_of, take
+from chatapp.billing import balances, corrections, pricing
+from chatapp.billing.hold_rows import CUSTOMER, PLATFORM, Bearer, PlacedHold, hold_of, take
 from chatapp.billing.ledger_rows import CHANNEL as CHANNEL
 from chatapp.billing.ledger_rows import enter, event_of
 from chatapp.billing.money import usd
@@ -54,8 +54,8 @@ def settle(
 
     The charge is never above the hold; what is above it is recorded as the overrun, which the platform bears.
     `status` is `ok` | `stopped` | `failed` | `interrupted`. A `cost_usd` is the one that the vendor reported, in
-    dollars, and wins over the unit prices. With `bearer` the platform pays, although the money was the customer's, as
-    long as it has not paid MOST_BORNE_NANOUSD for this account within a day.
+    dollars, and wins over the unit prices. With `bearer` the platform pays, although the money was the customer's
+    (`_bearer`).
 
     Raises:
         UnpricedQuantity: the cost is unknown. The hold stays open, and a sweep settles it with its estimate.
@@ -68,7 +68,7 @@ def settle(
         if row is None:
             return _standing(session, event)
         balances.unreserve(session, row)
-        if event.bearer != hold.bearer and _borne_nanousd(session, hold.account_id, now) >= MOST_BORNE_NANOUSD:
+        if _bearer(session, hold, bearer, now) != event.bearer:
             event = event_of(hold, quantities, cost, exact=exact, status=status, now=now)
         enter(session, event)
     return event
@@ -77,7 +77,9 @@ def settle(
 def settle_dead(db: Database, row: Hold, now: datetime, *, turn_died: bool = False) -> UsageEvent | None:
     """Settle a hold whose process died with its last estimate; None if it was settled or revived meanwhile.
 
-    That it died is told by the hold's lease, which has run out; with `turn_died` by the caller, who took over the turn.
+    The customer pays for an answer as far as it had come; the platform bears a step that had brought nothing yet.
+    That the process died is told by the hold's lease, which has run out; with `turn_died` by the caller, who took over
+    the turn.
     """
     hold = hold_of(row)
     with db.session() as session:
@@ -86,8 +88,9 @@ def settle_dead(db: Database, row: Hold, now: datetime, *, turn_died: bool = Fal
             return None
         quantities = {bucket: int(quantity) for bucket, quantity in taken.estimate.items()}
         cost = hold.cost_usd(quantities, reported_usd=usd(taken.cost_bound_nanousd))
-        event = event_of(hold, quantities, cost, exact=False, status="interrupted", now=now)
         balances.unreserve(session, taken)
+        bearer = _bearer(session, hold, CUSTOMER if pricing.has_output(quantities) else PLATFORM, now)
+        event = event_of(hold, quantities, cost, exact=False, status="interrupted", bearer=bearer, now=now)
         enter(session, event)
     return event
 
@@ -103,16 +106,24 @@ def _standing(session: Session, late: UsageEvent) -> UsageEvent:
     settled = session.get(UsageEvent, late.id)
     if settled is None:
         raise UnknownHold(f"Hold {late.id} is not open and has no ledger row: it was released.")
-    if not corrections.is_presumed(settled) or not (late.exact or late.bearer != settled.bearer):
+    bearer = PLATFORM if PLATFORM in (late.bearer, settled.bearer) else CUSTOMER  # what was given is not taken back
+    if not corrections.is_presumed(settled) or not (late.exact or bearer != settled.bearer):
         return settled
     return corrections.correct_in(session, settled, late.quantities, Decimal(late.cost_usd), reason=LATE,
-                                  now=late.occurred_at, bearer=late.bearer)
+                                  now=late.occurred_at, bearer=bearer)
 
 
-def _borne_nanousd(session: Session, account_id: str, now: datetime) -> int:
-    return int(session.exec(select(func.coalesce(func.sum(UsageEvent.cost_nanousd), 0)).where(
-        UsageEvent.account_id == account_id, UsageEvent.occurred_at > now - timedelta(days=1),
-        UsageEvent.bearer != CUSTOMER)).one())
+def _bearer(session: Session, hold: PlacedHold, wanted: Bearer, now: datetime) -> Bearer:
+    """Who bears a step: as wanted, as long as the platform has not borne MOST_BORNE_NANOUSD of the account in a day.
+
+    The caller has the account's lock, so that of two steps the second one sees what the first one cost.
+    """
+    if wanted == hold.bearer or hold.bearer == PLATFORM:
+        return hold.bearer
+    borne = session.exec(select(func.coalesce(func.sum(UsageEvent.cost_nanousd), 0)).where(
+        UsageEvent.account_id == hold.account_id, UsageEvent.occurred_at > now - timedelta(days=1),
+        UsageEvent.bearer == PLATFORM)).one()
+    return PLATFORM if int(borne) < MOST_BORNE_NANOUSD else CUSTOMER
 
 
 def _total(session: Session, *where: Any) -> Total:  # noqa: ANN401 - comparisons of columns are typed bool

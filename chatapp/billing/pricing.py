@@ -163,6 +163,11 @@ def by_the_request(prices: UnitPrices) -> dict[str, int]:
     return {REQUESTS: 1} if REQUESTS in prices.usd_per_unit else {}
 
 
+def has_output(quantities: Mapping[str, int]) -> bool:
+    """Whether some of a model's answer is among the quantities. Of a tool nothing is there before it has ended."""
+    return any(quantities.get(bucket) for bucket in OUTPUT_BUCKETS)
+
+
 def first_estimate(kind: str, quantities_bound: Mapping[str, int]) -> dict[str, int]:
     """What a step is taken to have used when its process died before it could say anything.
 

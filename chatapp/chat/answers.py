@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 
 from chatapp.billing import admission, holds
-from chatapp.chat import chunks, threads, turns
+from chatapp.chat import chunks, recovery, threads, turns
 from chatapp.chat.draft import operations_of
 from chatapp.chat.ending import ending_of
 from chatapp.chat.live import LiveAnswer
@@ -91,7 +91,7 @@ class Answers:
     async def recover(self) -> int:
         """Settle the holds and save the answers of processes that died. Returns how many answers were saved."""
         alive = {key for key, live in self._live.items() if live.task is not None and not live.task.done()}
-        recovered = await asyncio.to_thread(turns.recover, self._services.db, alive)
+        recovered = await asyncio.to_thread(recovery.recover, self._services.db, alive)
         await asyncio.to_thread(holds.sweep, self._services.db, now())
         await asyncio.to_thread(chunks.sweep, self._services.db)
         if recovered:

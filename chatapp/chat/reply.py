@@ -80,7 +80,7 @@ async def _finish(prompt: Prompt, entitlement: Entitlement, services: Services, 
     except Exception:
         live.end(asdict(Ending("failed", NOT_SAVED, "", "")))
         raise  # the turn stays in the database, and is saved from its chunks when its lease has run out
-    if status == "failed" and message.cost_nanousd == 0:
+    if status in ("failed", "interrupted") and message.cost_nanousd == 0:
         # Counted in the account that asked, which may have been merged into another since.
         await asyncio.to_thread(admission.give_back, services.db, entitlement.account_id, entitlement, now())
     live.end(asdict(ending_of(message)))

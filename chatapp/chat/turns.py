@@ -1,17 +1,14 @@
 """A turn in the database: begun in one transaction, checkpointed while it runs, saved whole in one transaction.
 
 A `Turn` row exists exactly while an answer is being written. Its lease is renewed by the process that writes; a lease
-that ran out means that this process died. `recover` then takes the turn over, settles its holds without waiting for
-their longer leases, and saves what had arrived.
+that ran out means that this process died: `chat.recovery` then takes the turn over.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -29,16 +26,12 @@ from chatapp.db import Database, now
 from chatapp.ids import AccountId, MessageId, ThreadId, new_id
 from chatapp.models import Account, Figure, Message, Thread, Turn
 
-log = logging.getLogger(__name__)
-
 LEASE = timedelta(seconds=20)
 MAX_RUNNING = 5
 """Answers of one account at the same time: more than a person reads, and a bound on what a script can start."""
 SAME_QUESTION = timedelta(seconds=5)
 """Within this time the same question for a new chat is taken for a double click."""
 RUNNER = f"{socket.gethostname()[:40]}:{os.getpid()}"
-RECOVERER = f"recover:{RUNNER}"[:64]
-"""Whoever saves a dead turn; never the runner, so that a runner that only seemed dead finds the turn taken."""
 
 
 @dataclass(frozen=True)
@@ -150,44 +143,6 @@ def save_figure(db: Database, message_id: MessageId, figure: Picture) -> str:
         row = Figure(account_id=home, message_id=message_id, mime=figure.mime, data=figure.data)
         session.add(row)
         return row.id
-
-
-def recover(db: Database, alive: Collection[MessageId] = ()) -> list[MessageId]:
-    """Settle the holds of the answers whose process died, and save these as interrupted. Returns their ids.
-
-    `alive` are the answers of this process: where the whole machine slept, or the database was locked for long, their
-    leases ran out too. An answer that cannot be saved is logged and tried again when its new lease has run out.
-    """
-    with db.reading() as session:
-        dead = session.exec(select(Turn.id).where(Turn.lease_until < now())).all()
-    saved = []
-    for message_id in map(MessageId, dead):
-        if message_id in alive or not _take_over(db, message_id):
-            continue
-        try:
-            _save_dead(db, message_id)
-        except Exception:
-            log.exception("Answer %s, whose process died, could not be saved.", message_id)
-        else:
-            saved.append(message_id)
-    return saved
-
-
-def _take_over(db: Database, message_id: MessageId) -> bool:
-    with db.session() as session:
-        taken = session.exec(
-            update(Turn).where(col(Turn.id) == message_id, col(Turn.lease_until) < now())
-            .values(runner=RECOVERER, lease_until=now() + LEASE).returning(col(Turn.id))
-        ).all()
-    return bool(taken)
-
-
-def _save_dead(db: Database, message_id: MessageId) -> None:
-    holds.sweep_turn(db, message_id, now())  # also where what is stored cannot be read, so that nothing can be saved
-    draft = Draft()
-    for _, data in chunks.stored(db, message_id, 0):
-        draft.apply(json.loads(data))
-    save(db, message_id, draft, status="interrupted", error="", history_json="")
 
 
 def _home(session: Session, account_id: AccountId) -> AccountId:

@@ -147,10 +147,10 @@ async def test_of_tools_called_at_once_each_is_charged_by_its_own_outcome(desk: 
     events = await desk.ask(scripted(script))
     assert isinstance(events[-1], Finished)
     assert sum(event.error is None for event in events if isinstance(event, SearchFinished)) == 1
-    tools = [(Decimal(row.cost_usd), row.exact, row.status) for row in desk.ledger() if row.kind == "tool"]
+    tools = [(Decimal(row.cost_usd), row.exact, row.status, row.bearer) for row in desk.ledger() if row.kind == "tool"]
     assert sorted(tools) == [
-        (Decimal("0.0002"), True, "ok"), (Decimal("0.002"), True, "failed"), (Decimal("0.003"), True, "ok"),
-        (Decimal("0.08"), False, "failed")]
+        (Decimal("0.0002"), True, "ok", "customer"), (Decimal("0.002"), True, "failed", "customer"),
+        (Decimal("0.003"), True, "ok", "customer"), (Decimal("0.08"), False, "failed", "platform")]
     desk.assert_settled()
 
 

@@ -217,7 +217,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-async def test_an_action_whose_process_was_killed_is_billed_its_bound_when_its_lease_ends(
+async def test_an_action_whose_process_was_killed_is_entered_with_its_bound_and_billed_to_nobody(
     ingestion: PolarIngestion, account: str
 ) -> None:
     run = await asyncio.to_thread(
@@ -227,4 +227,5 @@ async def test_an_action_whose_process_was_killed_is_billed_its_bound_when_its_l
     assert holds.sweep(ingestion.db, clock() + LEASE + timedelta(seconds=1)) == 1
     (row,) = ledger(ingestion.db)
     assert (row.status, row.exact, row.cost_nanousd) == ("interrupted", False, NANO * 4 // 10)
+    assert (row.bearer, row.charge_nanousd) == ("platform", 0)
     assert_nothing_held(ingestion.db)

@@ -42,7 +42,7 @@ class EndsMachine(StepsMachine):
             return
         used = {"input_tokens": tokens, "output_tokens": tokens // 5}
         holds.checkpoint(self.db, pair[0], used, now)
-        pair[1].estimate, pair[1].lease_until = cost_of(used), now + LEASE
+        pair[1].estimate, pair[1].lease_until, pair[1].answering = cost_of(used), now + LEASE, tokens >= 5
 
     @precondition(lambda self: self.model.holds)
     @rule(number=NUMBER, tokens=TOKENS, bearer=BEARERS)
@@ -120,7 +120,8 @@ class EndsMachine(StepsMachine):
 
     def late(self, hold: MHold, cost: Fraction, at: datetime, *, is_exact: bool, bearer: Bearer) -> None:
         """What comes after a sweep's estimate corrects it once, if it is the real figure or another one pays."""
-        row, customers = self.model.rows[hold.id], hold.customers and bearer == "customer"
+        row = self.model.rows[hold.id]
+        customers = row.customers and bearer == "customer"
         cost = cost if is_exact else min(cost, Fraction(hold.bound, NANO))
         names = [str(uuid.uuid5(uuid.UUID(hold.id), status)) for status in ("reversal", "corrected")]
         if row.presumed and names[0] not in self.model.rows and (is_exact or customers != row.customers):
@@ -214,10 +215,9 @@ class EndsMachine(StepsMachine):
         now = self.tick()
         for turn in [turn for turn in self.model.turns if turn.memory is None]:
             self.end(turn)
-            mine = [hold for hold in self.model.holds.values() if hold.turn is turn]
+            mine = sorted((hold for hold in self.model.holds.values() if hold.turn is turn), key=lambda hold: hold.id)
             assert holds.sweep_turn(self.db, turn.id, now) == len(mine)
-            for hold in mine:
-                self.model.settled(hold, hold.estimate, exact=False, at=now, presumed=True)
+            self.model.swept(mine, now)
 
     @precondition(lambda self: self.model.holds)
     @rule(by=st.sampled_from([TICK, LEASE - timedelta(minutes=1), LEASE + TICK]))
@@ -229,10 +229,10 @@ class EndsMachine(StepsMachine):
     def sweep(self) -> None:
         """Steps that said nothing for too long are settled with their estimate, alive or not."""
         now = self.tick()
-        dead = [hold for hold in self.model.holds.values() if hold.lease_until < now]
+        dead = sorted((hold for hold in self.model.holds.values() if hold.lease_until < now),
+                      key=lambda hold: (hold.lease_until, hold.id))
         assert holds.sweep(self.db, now) == len(dead)
-        for hold in dead:
-            self.model.settled(hold, hold.estimate, exact=False, at=now, presumed=True)
+        self.model.swept(dead, now)
 
     @rule(by=STEPS)
     def time_passes(self, by: timedelta) -> None:

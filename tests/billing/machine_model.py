@@ -99,6 +99,8 @@ class MHold:
     reported: bool
     memory: int | None
     customers: bool = True
+    answering: bool = False
+    """Some of the answer had arrived at the last checkpoint."""
 
 
 @dataclass
@@ -228,6 +230,11 @@ class Model:
         row = MRow(hold.turn.account.id, hold.turn.id, nano(cost), charge, exact, at, customers, presumed)
         self.rows[hold.id] = row
         return row
+
+    def swept(self, dead: list[MHold], at: datetime) -> None:
+        """Steps whose process died, in the order of their sweeping: what had brought nothing is the platform's."""
+        for hold in dead:
+            self.settled(hold, hold.estimate, exact=False, at=at, customers=hold.answering, presumed=True)
 
     def borne(self, account: Account, now: datetime) -> int:
         """What the platform paid for the account within a day."""

@@ -90,6 +90,7 @@ class UsingMachine(RuleBasedStateMachine):
         if hold is None:
             return
         if how == "late":
+            holds.checkpoint(self.db, hold, {"input_tokens": tokens, "output_tokens": 10}, now())
             self.sweep()
         for _ in range(2 if how == "twice" else 1):
             ledger.settle(self.db, hold, {"input_tokens": tokens, "output_tokens": 100}, exact=how != "estimated",
@@ -101,7 +102,7 @@ class UsingMachine(RuleBasedStateMachine):
         for _ in range(steps):
             hold = self.hold(who)
             if hold is not None and noted is not None:
-                holds.checkpoint(self.db, hold, {"input_tokens": noted}, now())
+                holds.checkpoint(self.db, hold, {"input_tokens": noted, "output_tokens": noted // 5}, now())
 
     @rule(who=WHO)
     def refuse_a_step(self, who: int) -> None:

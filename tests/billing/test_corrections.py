@@ -14,6 +14,7 @@ from chatapp.billing import corrections, delivery, holds, ledger
 from chatapp.billing.catalog import FREE
 from chatapp.billing.corrections import NotCorrectable
 from chatapp.billing.explain import explain
+from chatapp.billing.hold_rows import Bearer
 from chatapp.billing.ledger import Total
 from chatapp.billing.reconcile import local_differences, reconcile
 from chatapp.db import Database, now
@@ -34,8 +35,9 @@ def _rows(db: Database) -> list[UsageEvent]:
 
 
 def _swept(db: Database, place: Place) -> holds.PlacedHold:
-    """A step that a sweep took for dead: its estimate is a third of the input, $0.000835."""
+    """A step that a sweep took for dead as its answer had begun: its estimate costs $0.000835."""
     hold = place()
+    holds.checkpoint(db, hold, {"input_tokens": 294, "output_tokens": 10}, NOON)
     assert holds.sweep(db, NOON + timedelta(minutes=30)) == 1
     return hold
 
@@ -48,7 +50,7 @@ def test_real_figures_that_come_after_a_sweep_correct_its_estimate(db: Database,
     assert (first.id, first.charge_nanousd) == (estimate.id, estimate.charge_nanousd), "the row stays as it was"
     assert (reversal.corrects, reversal.status) == (first.id, "reversal")
     assert reversal.charge_nanousd == -first.charge_nanousd
-    assert reversal.quantities == {"input_tokens": -334}
+    assert reversal.quantities == {"input_tokens": -294, "output_tokens": -10}
     assert (corrected.id, corrected.status, corrected.exact) == (right.id, "corrected", True)
     assert (corrected.cost_nanousd, corrected.charge_nanousd, corrected.quantities) == (700_000, 840_000, REAL)
     total = ledger.turn_total(db, "turn-1")
@@ -104,6 +106,21 @@ def test_the_platform_takes_over_after_a_sweep_too(db: Database, account: str, p
     assert local_differences(db, LATER - timedelta(minutes=31)) == []
 
 
+@pytest.mark.parametrize("bearer", ["customer", "platform"])
+def test_what_the_platform_bore_after_a_sweep_it_goes_on_bearing(
+    db: Database, account: str, place: Place, bearer: Bearer
+) -> None:
+    hold = place()
+    assert holds.sweep(db, NOON + timedelta(minutes=30)) == 1
+    estimate = ledger.settle(db, hold, REAL, exact=False, status="stopped", bearer=bearer, now=LATER)
+    assert (estimate.status, estimate.bearer) == ("interrupted", "platform"), "one estimate is as good as another"
+    right = ledger.settle(db, hold, REAL, exact=True, status="ok", bearer=bearer, now=LATER)
+    assert (right.status, right.exact, right.cost_nanousd) == ("corrected", True, 700_000)
+    assert (right.bearer, right.billable, right.charge_nanousd, right.overrun_nanousd) == ("platform", False, 0, 0)
+    assert balance(db, account).charged_nanousd == balance(db, account).cost_nanousd == 0
+    assert local_differences(db, LATER - timedelta(minutes=31)) == []
+
+
 def test_the_platform_bears_a_dollar_a_day_of_an_accounts_steps_and_no_more(
     db: Database, account: str, place: Place
 ) -> None:
@@ -141,6 +158,7 @@ def test_a_correction_counts_in_the_period_in_which_it_is_entered(db: Database, 
 
 def test_usage_that_is_included_is_corrected_in_its_cost(db: Database, account: str, place: Place) -> None:
     hold = place(entitlement=entitlement(account, FREE, "0.25"))
+    holds.checkpoint(db, hold, {"input_tokens": 294, "output_tokens": 10}, NOON)
     holds.sweep(db, NOON + timedelta(minutes=30))
     right = ledger.settle(db, hold, REAL, exact=True, status="ok", now=LATER)
     assert (right.billable, right.cost_nanousd, right.charge_nanousd, right.overrun_nanousd) == (False, 700_000, 0, 0)
@@ -151,6 +169,7 @@ async def test_polar_receives_both_rows_and_their_sum_is_the_right_charge(town: 
     hold = holds.place(
         town.db, entitlement(account), turn_id="turn", thread_id="thread", kind="model", provider="openai",
         name="gpt-x", prices=PRICES, bound_cost_usd=Decimal("0.0035"), quantities_bound=BOUND, now=now())
+    holds.checkpoint(town.db, hold, {"input_tokens": 294, "output_tokens": 10}, now())
     with town.db.session() as session:
         session.get_one(Hold, hold.id).lease_until = now() - timedelta(seconds=1)
     assert holds.sweep(town.db, now()) == 1

@@ -137,6 +137,7 @@ def test_an_own_sandbox_costs_nothing_by_its_price_list(db: Database, place: Pla
 
 def test_a_correction_explains_both_of_its_rows(db: Database, place: Place) -> None:
     hold = place()
+    holds.checkpoint(db, hold, {"input_tokens": 294, "output_tokens": 10}, NOON)
     assert holds.sweep(db, LATER) == 1
     real = {"input_tokens": 200, "output_tokens": 20}
     right = ledger.settle(db, hold, real, exact=True, status="ok", now=LATER)
@@ -148,7 +149,7 @@ def test_a_correction_explains_both_of_its_rows(db: Database, place: Place) -> N
         reversal = session.exec(select(UsageEvent.id).where(UsageEvent.status == corrections.REVERSAL)).one()
     taken_back = text(db, reversal)
     assert f"takes back row {hold.id}" in taken_back
-    assert "  -334 input_tokens × $0.0000025 = -$0.0008350" in taken_back
+    assert "  -294 input_tokens × $0.0000025 = -$0.0007350" in taken_back
     assert "charged -$0.001002" in taken_back
     assert "estimated" in text(db, hold.id)
 

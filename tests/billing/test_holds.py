@@ -5,9 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
-from sqlmodel import select
+from sqlmodel import col, select
 
 from chatapp.billing import holds, ledger
 from chatapp.billing.catalog import FREE, PAY_PER_USE, UNLIMITED, without_limits
@@ -160,18 +161,37 @@ def test_a_checkpoint_keeps_a_living_step_from_the_sweeper(db: Database, place: 
     assert holds.sweep(db, later + timedelta(minutes=4)) == 0
 
 
-def test_a_tool_that_never_answered_is_charged_its_cap(db: Database, place: Place, now: datetime) -> None:
-    place(kind="tool", provider="valyu", name="search", prices=None, bound_cost_usd=Decimal("0.03"),
-          quantities_bound={"searches": 1})
+@pytest.mark.parametrize(("step", "cost_nanousd"), [
+    ({"kind": "tool", "name": "search", "prices": None, "bound_cost_usd": Decimal("0.03"),
+      "quantities_bound": {"searches": 1}}, 30_000_000),
+    ({}, 835_000),
+], ids=["a tool", "a request whose answer had not begun"])
+def test_a_step_of_a_dead_process_that_brought_nothing_is_borne_by_the_platform(
+    db: Database, account: str, place: Place, now: datetime, step: dict[str, Any], cost_nanousd: int
+) -> None:
+    place(**step)
     holds.sweep(db, now + timedelta(hours=1))
     with db.reading() as session:
         event = session.exec(select(UsageEvent)).one()
-    assert (event.cost_nanousd, event.charge_nanousd, event.exact) == (30_000_000, 36_000_000, False)
+    assert (event.status, event.exact, event.bearer, event.billable) == ("interrupted", False, "platform", False)
+    assert (event.cost_nanousd, event.charge_nanousd) == (cost_nanousd, 0)
+    assert (balance(db, account).held_nanousd, balance(db, account).cost_nanousd) == (0, 0)
+    assert local_differences(db, now) == []
+
+
+def test_of_dead_steps_the_platform_bears_a_dollar_a_day_and_no_more(db: Database, place: Place, now: datetime) -> None:
+    for number in range(3):
+        place(kind="tool", name="search", prices=None, bound_cost_usd=Decimal("0.6"), quantities_bound={"searches": 1},
+              turn_id=f"turn-{number}")
+    assert holds.sweep(db, now + timedelta(hours=1)) == 3
+    with db.reading() as session:
+        bearers = [event.bearer for event in session.exec(select(UsageEvent).order_by(col(UsageEvent.id)))]
+    assert bearers == ["platform", "platform", "customer"]
 
 
 def test_an_estimate_never_exceeds_its_hold(db: Database, place: Place, now: datetime) -> None:
     hold = place()
-    holds.checkpoint(db, hold, {"input_tokens": 10**6}, now)
+    holds.checkpoint(db, hold, {"input_tokens": 10**6, "output_tokens": 1}, now)
     holds.sweep(db, now + timedelta(hours=1))
     with db.reading() as session:
         event = session.exec(select(UsageEvent)).one()

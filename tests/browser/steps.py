@@ -92,8 +92,15 @@ def wait_for_answer(page: Page) -> Locator:
     """The last answer, once it has ended and is drawn."""
     expect(page.get_by_role("button", name="Ask", exact=True)).to_be_visible(timeout=60_000)
     expect(answers(page).last).not_to_have_attribute("data-status", "streaming")
-    # A finished answer is skipped while it is out of sight (content-visibility), and until the next frame has told
-    # whether it is: what is asked of it in between finds no text.
+    return drawn(page)
+
+
+def drawn(page: Page) -> Locator:
+    """The last answer, once what is in sight of it is drawn.
+
+    A finished answer is skipped while it is out of sight (content-visibility), and until the next frame has told
+    whether it is: what is asked of it in between finds no text.
+    """
     page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
     return answers(page).last
 

@@ -5,15 +5,17 @@ from datetime import datetime, timedelta
 import pytest
 from sqlmodel import col, select
 
-from chatapp.billing import holds, ledger
+from chatapp.billing import admission, holds, ledger
+from chatapp.billing.catalog import FREE
 from chatapp.billing.holds import PlacedHold
 from chatapp.billing.pricing import cost_usd
-from chatapp.chat import turns
+from chatapp.chat import recovery, turns
 from chatapp.chat.draft import Draft
 from chatapp.chat.turns import Prompt
 from chatapp.db import Database, now
 from chatapp.ids import AccountId, MessageId, new_id
 from chatapp.models import Chunk, Hold, Message, Turn, UsageEvent
+from chatapp.settings import load
 from tests.billing.conftest import BOUND, PRICES, balance, entitlement, new_account
 
 
@@ -66,9 +68,9 @@ def test_a_dead_answer_keeps_its_text_and_its_estimate_long_before_its_holds_lea
     assert not turns.checkpoint(db, prompt.message_id, 1, ['"Because "', '{"t":"part","p":{"id":"s","type":"search",'
                                                            '"query":"sky","status":"running"}}', '"of "'])
     assert not turns.checkpoint(db, prompt.message_id, 4, ['"scattering"'])
-    assert turns.recover(db) == [], "its lease is fresh"
+    assert recovery.recover(db) == [], "its lease is fresh"
     age(db, prompt.message_id)
-    assert turns.recover(db) == [prompt.message_id]
+    assert recovery.recover(db) == [prompt.message_id]
     message = message_of(db, prompt)
     assert (message.status, message.text) == ("interrupted", "Because\n\nof scattering")
     assert [part["status"] for part in message.parts if part["type"] == "search"] == ["failed"]
@@ -79,14 +81,14 @@ def test_a_dead_answer_keeps_its_text_and_its_estimate_long_before_its_holds_lea
     assert not message.exact
     assert balance(db, account).held_nanousd == 0
     assert (rows(db, Turn), rows(db, Hold)) == (0, 0)
-    assert turns.recover(db) == []
+    assert recovery.recover(db) == []
 
 
 def test_a_thread_goes_on_after_a_dead_answer(db: Database, account: AccountId) -> None:
     prompt = ask(db, account)
     turns.checkpoint(db, prompt.message_id, 1, ['"Because of scattering"'])
     age(db, prompt.message_id)
-    turns.recover(db)
+    recovery.recover(db)
     again = ask(db, account, prompt.thread_id)
     assert "Because of scattering" in again.history_json
 
@@ -95,10 +97,10 @@ def test_an_answer_of_this_process_is_alive_whatever_its_lease_says(db: Database
     prompt = ask(db, account)
     pay(db, prompt)
     age(db, prompt.message_id)
-    assert turns.recover(db, {prompt.message_id}) == []
+    assert recovery.recover(db, {prompt.message_id}) == []
     assert message_of(db, prompt).status == "streaming"
     assert not turns.checkpoint(db, prompt.message_id, 1, ['"on"']), "the lease is renewed, and nobody asked to stop"
-    assert turns.recover(db) == []
+    assert recovery.recover(db) == []
 
 
 def test_a_process_that_only_seemed_dead_finds_its_turn_taken_and_changes_nothing(
@@ -108,7 +110,7 @@ def test_a_process_that_only_seemed_dead_finds_its_turn_taken_and_changes_nothin
     hold = pay(db, prompt)
     turns.checkpoint(db, prompt.message_id, 1, ['"first"'])
     age(db, prompt.message_id)
-    turns.recover(db)
+    recovery.recover(db)
     assert turns.checkpoint(db, prompt.message_id, 2, ['"second"']), "it is told to stop"
     settled = ledger.settle(db, hold, {"input_tokens": 900, "output_tokens": 90}, exact=False, status="stopped",
                             now=now())
@@ -126,7 +128,7 @@ def test_an_answer_that_cannot_be_saved_keeps_no_other_from_being_saved(db: Data
     turns.checkpoint(db, broken.message_id, 1, ['{"t":"of another version"}'])
     for prompt in (broken, sound):
         age(db, prompt.message_id)
-    assert turns.recover(db) == [sound.message_id]
+    assert recovery.recover(db) == [sound.message_id]
     assert _lease(db, broken.message_id) > now(), "it is tried again, but not at once"
 
 
@@ -145,3 +147,26 @@ def test_a_step_that_could_not_be_settled_is_in_the_price_of_its_answer(db: Data
     assert not message.exact
     assert rows(db, Hold) == rows(db, Turn) == 0
     assert balance(db, account).held_nanousd == 0
+
+
+@pytest.mark.parametrize("heard", [False, True], ids=["brought nothing", "brought something"])
+def test_a_question_that_a_killed_process_left_without_an_answer_is_given_back(
+    db: Database, account: AccountId, heard: bool
+) -> None:
+    may = admission.admit(db, load({"LIMITS": "on"}), account, now())
+    assert may.plan == FREE
+    prompt = turns.begin(db, account, None, "Why?", model="gpt-x", plan=may.plan.key)
+    hold = holds.place(
+        db, may, turn_id=prompt.message_id, thread_id=prompt.thread_id, kind="model", provider="openai",
+        name="gpt-x", prices=PRICES, bound_cost_usd=cost_usd(PRICES, BOUND), quantities_bound=BOUND, now=now())
+    if heard:
+        holds.checkpoint(db, hold, {"input_tokens": 900, "output_tokens": 7}, now())
+    age(db, prompt.message_id)
+    for _ in range(2):
+        recovery.recover(db)
+    [event] = events_of(db, prompt)
+    assert (event.bearer, event.status, event.cost_nanousd > 0) == (
+        "customer" if heard else "platform", "interrupted", True)
+    assert message_of(db, prompt).cost_nanousd == (event.cost_nanousd if heard else 0)
+    with db.reading() as session:
+        assert admission.quota_used(session, account, FREE, now()) == {"questions": int(heard)}
