@@ -12,6 +12,7 @@ from uuid import uuid4
 import reflex as rx
 from reflex_base.event import EventSpec
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
 from chatapp import logs, mail
 from chatapp import services as build_services
@@ -21,6 +22,7 @@ from chatapp.chat.answers import Answers
 from chatapp.db import now
 from chatapp.emulation import emulators
 from chatapp.routes import auth, billing, chat, health, hooks, stream, webhooks
+from chatapp.routes.boundary import Boundary
 from chatapp.routes.host import OwnHost
 from chatapp.settings import load
 from chatapp.state.runtime import Runtime, install
@@ -108,7 +110,7 @@ api = Starlette(routes=[
     *hooks.routes(services, wake_mail=wake_mail.set),
     *webhooks.routes(services, wake.set), *billing.routes(services), *chat.routes(services, answers),
     *stream.routes(services, answers), *health.routes(services),
-])
+], middleware=[Middleware(Boundary, settings=settings)])
 
 app = rx.App(
     stylesheets=["/app.css"],

@@ -74,13 +74,22 @@ class Database:
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
     def migrate(self) -> None:
-        """Bring the schema to the newest revision. Safe to call from several processes at once."""
+        """Bring the schema to the newest revision. Safe to call from several processes at once.
+
+        Where it is the newest already no lock is asked for, so that an app also starts while something else has it.
+        """
         from alembic.config import Config
+        from alembic.migration import MigrationContext
+        from alembic.script import ScriptDirectory
 
         from alembic import command
 
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent.parent / "alembic"))
+        with self.reading() as session:
+            present = MigrationContext.configure(session.connection()).get_current_revision()
+        if present == ScriptDirectory.from_config(config).get_current_head():
+            return
         # One transaction from the lock to the commit: behind a transaction pooler the next one may run in another
         # session, where a session's lock would be neither held nor released. SQLite's BEGIN IMMEDIATE is lock enough.
         with self.engine.begin() as connection:

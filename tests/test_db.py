@@ -46,6 +46,16 @@ def test_two_processes_that_migrate_at_once_both_succeed(unmigrated: Database) -
         assert session.exec(select(Account)).all() == []
 
 
+def test_a_schema_that_is_the_newest_already_needs_no_lock(unmigrated: Database) -> None:
+    unmigrated.migrate()
+    with unmigrated.engine.begin() as other:  # on SQLite this has the only write lock
+        if not unmigrated.is_sqlite:
+            other.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+        process = subprocess.run([sys.executable, "-c", MIGRATE, unmigrated.url], stderr=subprocess.PIPE, timeout=60,
+                                 check=False)
+    assert process.returncode == 0, process.stderr.decode()
+
+
 @pytest.mark.parametrize("unmigrated", ["postgres"], indirect=True)
 def test_a_migration_waits_for_the_transaction_that_holds_the_lock(unmigrated: Database) -> None:
     with unmigrated.engine.begin() as other:
