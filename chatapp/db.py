@@ -6,6 +6,7 @@ async code wraps them in `asyncio.to_thread` where they could take long. Never h
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from sqlmodel import Session, SQLModel, create_engine
 
 MIGRATION_LOCK = 7_203_551
 """The key of Postgres' advisory lock around migrations: any constant of our own."""
+BUSY_SECONDS = 15
+"""How long a writer waits for SQLite's lock before it fails."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -48,6 +51,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self.url = url
         self.engine = _sqlite_engine(url) if url.startswith("sqlite") else _postgres_engine(url, pool_size)
+        self._writing = threading.RLock()
 
     @property
     def is_sqlite(self) -> bool:
@@ -60,7 +64,7 @@ class Database:
 
         On SQLite the write lock is taken at once, so that a transaction that reads and then writes cannot fail midway.
         """
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with self._turn(), Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
@@ -68,6 +72,21 @@ class Database:
         """A session that only reads: on SQLite it waits for no writer. Nothing is committed."""
         with Session(self.engine.execution_options(reading=True), expire_on_commit=False) as session:
             yield session
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let the writers of this process wait for each other here.
+
+        SQLite has one writer, and who waits for it looks again after ever longer pauses: of many, some would wait for
+        seconds. Here the next one begins at once. Who has waited too long tries all the same: then another process has
+        the lock, and it is no use to queue for that.
+        """
+        mine = self.is_sqlite and self._writing.acquire(timeout=BUSY_SECONDS)
+        try:
+            yield
+        finally:
+            if mine:
+                self._writing.release()
 
     def insert(self, table: type[SQLModel]) -> Any:  # noqa: ANN401 - the dialects' Insert classes share no useful base
         """The dialect's INSERT, which knows `on_conflict_do_nothing` and `on_conflict_do_update`."""
@@ -112,11 +131,13 @@ def _sqlite_engine(url: str) -> Engine:
     path = Path(url.removeprefix("sqlite:///"))
     path.parent.mkdir(parents=True, exist_ok=True)
     # isolation_level=None: the driver begins nothing by itself, so that the BEGIN below is the only one.
-    engine = create_engine(url, connect_args={"timeout": 15, "check_same_thread": False, "isolation_level": None})
+    engine = create_engine(url, connect_args={
+        "timeout": BUSY_SECONDS, "check_same_thread": False, "isolation_level": None})
 
     @event.listens_for(engine, "connect")
     def pragmas(connection: Any, _: object) -> None:  # noqa: ANN401 - DBAPI connections have no common type
-        for pragma in ("journal_mode=WAL", "busy_timeout=15000", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in ("journal_mode=WAL", f"busy_timeout={BUSY_SECONDS * 1000}", "synchronous=FULL",
+                       "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from functools import cache
 
-from sqlalchemy import ColumnElement, and_, func, update
+from sqlalchemy import BigInteger, BindParameter, ColumnElement, Executable, and_, bindparam, func, update
 from sqlmodel import Session, col, select
 
 from chatapp.billing import periods
@@ -17,7 +19,7 @@ from chatapp.billing.catalog import Plan
 from chatapp.billing.entitlements import spend_limit_nanousd
 from chatapp.billing.hold_rows import CUSTOMER
 from chatapp.billing.money import floor_nanousd
-from chatapp.billing.sql import insert, statement
+from chatapp.billing.sql import insert, run
 from chatapp.models import Balance, Hold, Subscription, UsageEvent
 
 ONGOING = ("active", "trialing", "past_due")
@@ -32,47 +34,54 @@ def reserve(
     A question that was admitted before a switch of plan ended gets nothing: it would be charged by the old plan, and
     Polar would bill it to the new one.
     """
-    switching_until = col(Balance.switching_until)
-    limits: list[ColumnElement[bool]] = [switching_until.is_(None) | (switching_until <= admitted_at)]
-    if plan.limited and plan.billable:
-        limit = func.coalesce(col(Balance.spend_limit_nanousd), spend_limit_nanousd(plan, None))
-        committed = col(Balance.charged_nanousd) + col(Balance.held_nanousd) + charge_nanousd
-        limits.append(limit.is_(None) | (committed <= limit))
-    if plan.limited and plan.allowance_usd is not None:
-        committed = col(Balance.cost_nanousd) + col(Balance.held_cost_nanousd) + cost_nanousd
-        limits.append(committed <= floor_nanousd(plan.allowance_usd))
-    changed = session.exec(
-        update(Balance).where(col(Balance.account_id) == account_id, and_(*limits))
-        .values(held_nanousd=Balance.held_nanousd + charge_nanousd,
-                held_cost_nanousd=Balance.held_cost_nanousd + cost_nanousd)
-        .returning(col(Balance.account_id)), execution_options=statement,
-    )
+    by_charge, by_cost = plan.limited and plan.billable, plan.limited and plan.allowance_usd is not None
+    changed = run(session, _reserving(by_charge=by_charge, by_cost=by_cost), {
+        "account": account_id, "admitted_at": admitted_at, "charge": charge_nanousd, "cost": cost_nanousd,
+        **({"plan_limit": spend_limit_nanousd(plan, None)} if by_charge else {}),
+        **({"allowance": floor_nanousd(plan.allowance_usd or Decimal(0))} if by_cost else {}),
+    })
     return changed.first() is not None
 
 
 def unreserve(session: Session, hold: Hold) -> None:
     """Give back what a hold set aside: nothing, where the platform pays for the step."""
-    if hold.bearer != CUSTOMER:
-        return
-    session.exec(
-        update(Balance).where(col(Balance.account_id) == hold.account_id)
-        .values(held_nanousd=Balance.held_nanousd - hold.amount_nanousd,
-                held_cost_nanousd=Balance.held_cost_nanousd - hold.cost_bound_nanousd),
-        execution_options=statement,
-    )
+    if hold.bearer == CUSTOMER:
+        run(session, _UNRESERVING, {"account": hold.account_id, "charge": hold.amount_nanousd,
+                                    "cost": hold.cost_bound_nanousd})
 
 
 def enter(session: Session, event: UsageEvent) -> None:
     """Count a ledger row in the running totals, if it belongs to their period and the customer bears it."""
-    if event.bearer != CUSTOMER:
-        return
-    session.exec(
-        update(Balance)
-        .where(col(Balance.account_id) == event.account_id, col(Balance.period_start) <= event.occurred_at)
-        .values(cost_nanousd=Balance.cost_nanousd + event.cost_nanousd,
-                charged_nanousd=Balance.charged_nanousd + event.charge_nanousd),
-        execution_options=statement,
-    )
+    if event.bearer == CUSTOMER:
+        run(session, _ENTERING, {"account": event.account_id, "charge": event.charge_nanousd,
+                                 "cost": event.cost_nanousd, "occurred_at": event.occurred_at})
+
+
+@cache
+def _reserving(*, by_charge: bool, by_cost: bool) -> Executable:
+    charge: BindParameter[int] = bindparam("charge")
+    cost: BindParameter[int] = bindparam("cost")
+    until = col(Balance.switching_until)
+    limits: list[ColumnElement[bool]] = [until.is_(None) | (until <= bindparam("admitted_at"))]
+    if by_charge:
+        limit = func.coalesce(col(Balance.spend_limit_nanousd), bindparam("plan_limit", type_=BigInteger()))
+        committed = col(Balance.charged_nanousd) + col(Balance.held_nanousd) + charge
+        limits.append(limit.is_(None) | (committed <= limit))
+    if by_cost:
+        committed = col(Balance.cost_nanousd) + col(Balance.held_cost_nanousd) + cost
+        limits.append(committed <= bindparam("allowance"))
+    return (update(Balance).where(_MINE, and_(*limits))
+            .values(held_nanousd=Balance.held_nanousd + charge, held_cost_nanousd=Balance.held_cost_nanousd + cost)
+            .returning(col(Balance.account_id)))
+
+
+_MINE = col(Balance.account_id) == bindparam("account")
+_UNRESERVING = update(Balance).where(_MINE).values(
+    held_nanousd=Balance.held_nanousd - bindparam("charge"),
+    held_cost_nanousd=Balance.held_cost_nanousd - bindparam("cost"))
+_ENTERING = update(Balance).where(_MINE, col(Balance.period_start) <= bindparam("occurred_at")).values(
+    cost_nanousd=Balance.cost_nanousd + bindparam("cost"),
+    charged_nanousd=Balance.charged_nanousd + bindparam("charge"))
 
 
 @dataclass(frozen=True)

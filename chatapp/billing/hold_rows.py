@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias, cast
 
-from sqlalchemy import delete
+from sqlalchemy import bindparam, delete
 from sqlmodel import Session, col
 
 from chatapp.billing import pricing
 from chatapp.billing.pricing import UnitPrices
-from chatapp.billing.sql import statement
+from chatapp.billing.sql import run
 from chatapp.ids import HoldId
 from chatapp.models import Hold
 
@@ -97,8 +97,10 @@ def take(session: Session, hold_id: str, *, dead_at: datetime | None = None) -> 
 
     With `dead_at` it is taken only if its lease had run out at that time.
     """
-    removal = delete(Hold).where(col(Hold.id) == hold_id)
-    if dead_at is not None:
-        removal = removal.where(col(Hold.lease_until) < dead_at)
-    row: Hold | None = session.exec(removal.returning(Hold), execution_options=statement).scalar_one_or_none()
-    return row
+    made, values = (_TAKING, {}) if dead_at is None else (_TAKING_DEAD, {"dead_at": dead_at})
+    found = run(session, made, {"hold": hold_id, **values}).one_or_none()
+    return None if found is None else Hold(**found._mapping)
+
+
+_TAKING = delete(Hold).where(col(Hold.id) == bindparam("hold")).returning(*Hold.__table__.columns)  # type: ignore[attr-defined]  # SQLModel adds it
+_TAKING_DEAD = _TAKING.where(col(Hold.lease_until) < bindparam("dead_at"))

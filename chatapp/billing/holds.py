@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
-from sqlalchemy import func, update
+from sqlalchemy import bindparam, func, insert, update
 from sqlmodel import Session, col, select
 
 from chatapp.billing import balances, corrections, ledger, pricing
@@ -23,13 +23,14 @@ from chatapp.billing.hold_rows import LEASE as LEASE
 from chatapp.billing.hold_rows import PlacedHold as PlacedHold
 from chatapp.billing.money import cost_that_charges_at_most, floor_nanousd, format_usd, price, usd
 from chatapp.billing.pricing import UnitPrices
-from chatapp.billing.sql import statement
+from chatapp.billing.sql import columns_of, run, statement
 from chatapp.db import Database
 from chatapp.db import now as clock
 from chatapp.ids import HoldId, new_id
 from chatapp.models import Hold, UsageEvent
 
 SWEEP_BATCH = 100
+_PLACING = insert(Hold)
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def place(
     with db.session() as session:
         if bearer == CUSTOMER:
             _reserve(session, entitlement, hold, now)
-        session.add(row_of(hold, pricing.first_estimate(kind, quantities_bound), now))
+        run(session, _PLACING, columns_of(row_of(hold, pricing.first_estimate(kind, quantities_bound), now)))
     return hold
 
 
@@ -174,8 +175,12 @@ def _reserve(session: Session, entitlement: Entitlement, hold: PlacedHold, now: 
 
 def _turn_cost_nanousd(session: Session, turn_id: str) -> int:
     """What the turn has cost and may yet cost. After `balances` locked the account, no one else can change it."""
-    spent = (select(func.coalesce(func.sum(UsageEvent.cost_nanousd), 0))
-             .where(UsageEvent.turn_id == turn_id, UsageEvent.bearer == CUSTOMER).scalar_subquery())
-    held = (select(func.coalesce(func.sum(Hold.cost_bound_nanousd), 0))
-            .where(Hold.turn_id == turn_id, Hold.bearer == CUSTOMER).scalar_subquery())
-    return int(session.exec(select(spent + held)).one())
+    return int(run(session, _TURN_COST, {"turn": turn_id}).scalar_one())
+
+
+_TURN_COST = select(
+    select(func.coalesce(func.sum(UsageEvent.cost_nanousd), 0))
+    .where(UsageEvent.turn_id == bindparam("turn"), UsageEvent.bearer == CUSTOMER).scalar_subquery()
+    + select(func.coalesce(func.sum(Hold.cost_bound_nanousd), 0))
+    .where(Hold.turn_id == bindparam("turn"), Hold.bearer == CUSTOMER).scalar_subquery()
+)

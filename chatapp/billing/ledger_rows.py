@@ -7,15 +7,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
+from sqlalchemy import insert
 from sqlmodel import Session
 
 from chatapp.billing import balances, outbox
 from chatapp.billing.hold_rows import CUSTOMER, PLATFORM, Bearer, PlacedHold
 from chatapp.billing.money import price, usd
+from chatapp.billing.sql import columns_of, run
 from chatapp.billing.usage_payload import payload_of
 from chatapp.models import UsageEvent
 
 CHANNEL = "usage"
+_ENTERING = insert(UsageEvent)
 
 _log = logging.getLogger(__name__)
 
@@ -47,5 +50,5 @@ def event_of(
 def enter(session: Session, event: UsageEvent) -> None:
     """Add the row in the caller's transaction, count it, and queue it for Polar."""
     balances.enter(session, event)
-    session.add(event)
+    run(session, _ENTERING, columns_of(event))
     outbox.enqueue(session, CHANNEL, event.id, payload_of(event), event.account_id, due=event.occurred_at)
