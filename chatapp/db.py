@@ -51,6 +51,9 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self.url = url
         self.engine = _sqlite_engine(url) if url.startswith("sqlite") else _postgres_engine(url, pool_size)
+        # Postgres: no BEGIN and no ROLLBACK around what only reads, where each statement sees the newest state anyway.
+        self._reader = self.engine.execution_options(reading=True, **(
+            {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}))
         self._writing = threading.RLock()
 
     @property
@@ -69,8 +72,8 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that only reads: on SQLite it waits for no writer. Nothing is committed."""
-        with Session(self.engine.execution_options(reading=True), expire_on_commit=False) as session:
+        """A session that only reads: on SQLite it waits for no writer. Changes to its objects are not written."""
+        with Session(self._reader, expire_on_commit=False, autoflush=False) as session:
             yield session
 
     @contextmanager

@@ -86,7 +86,7 @@ class ReportingModel(WrapperModel):
             event_name: what a meter filters on.
             metadata: further keys for every event.
             cost_usd: makes the cost in dollars from a response with its (measured or estimated) usage; returns None
-                if it is not known. For endpoints of your own.
+                if it is not known. For endpoints of your own. If it raises, that is logged, and the event has no cost.
 
         Raises:
             ValueError: the model is a `FallbackModel`.
@@ -183,10 +183,17 @@ class ReportingModel(WrapperModel):
         return Event(
             self.event_name, self.external_customer_id,
             {**self.metadata, **_metadata(usage), "exact": exact, "status": status},
-            cost_usd=sendable_cost(self.cost_usd(known)),
+            cost_usd=self._cost_usd(known),
             llm=Llm(_text(known.provider_name), _text(known.model_name), usage.input_tokens, usage.output_tokens,
                     cached_input_tokens=usage.cache_read_tokens),
         )
+
+    def _cost_usd(self, response: ModelResponse) -> Decimal | None:
+        try:
+            return sendable_cost(self.cost_usd(response))
+        except Exception:  # code of the caller's: an event without its cost is worth more than no event
+            _log.exception("The cost of a request to %s could not be made.", self.model_name)
+            return None
 
 
 def _usage(response: ModelResponse | None, likely_input: int) -> tuple[RequestUsage, bool]:

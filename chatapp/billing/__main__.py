@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 from decimal import Decimal, InvalidOperation
-from typing import Any
 
 from chatapp.billing import corrections, delivery, explain, holds, inbox, outbox, provision, reconcile
 from chatapp.billing.ledger import CHANNEL
@@ -96,20 +96,26 @@ async def _retry_parked(services: Services, _: argparse.Namespace) -> int:
     return 0
 
 
+_COMMANDS: dict[str, tuple[Callable[[Services, argparse.Namespace], Awaitable[int]], str]] = {
+    "deliver": (_deliver, "deliver pending usage, process webhooks, settle dead holds"),
+    "apply": (_apply, "make sure that Polar has the meter and the products"),
+    "reconcile": (_reconcile, "hold the ledger against Polar; 1 if they differ"),
+    "explain": (_explain, "show how one charge came about"),
+    "correct": (_correct, "take a charge back and enter what the step really cost; never more is charged"),
+    "webhook": (_webhook, "make Polar's webhook endpoint and print its secret"),
+    "retry-parked": (_retry_parked, "queue again what Polar refused"),
+}
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command with the settings of the environment; 0 if all is well."""
+    return asyncio.run(_run(_parser().parse_args(argv)))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m chatapp.billing", description="Billing by hand or by cron.")
     commands = parser.add_subparsers(required=True)
-    parts: dict[str, tuple[Any, str]] = {
-        "deliver": (_deliver, "deliver pending usage, process webhooks, settle dead holds"),
-        "apply": (_apply, "make sure that Polar has the meter and the products"),
-        "reconcile": (_reconcile, "hold the ledger against Polar; 1 if they differ"),
-        "explain": (_explain, "show how one charge came about"),
-        "correct": (_correct, "take a charge back and enter what the step really cost; never more is charged"),
-        "webhook": (_webhook, "make Polar's webhook endpoint and print its secret"),
-        "retry-parked": (_retry_parked, "queue again what Polar refused"),
-    }
-    for name, (function, text) in parts.items():
+    for name, (function, text) in _COMMANDS.items():
         command = commands.add_parser(name, help=text)
         tolerate = ("POLAR_WEBHOOK_SECRET",) if name in _WITHOUT_SECRET else ()
         command.set_defaults(function=function, tolerate=tolerate)
@@ -118,8 +124,7 @@ def main(argv: list[str] | None = None) -> int:
         if name == "correct":
             command.add_argument("--cost-usd", type=_dollars, required=True, help="what it really cost, in dollars")
             command.add_argument("--reason", required=True, help="for whoever reads the ledger")
-    arguments = parser.parse_args(argv)
-    return asyncio.run(_run(arguments))
+    return parser
 
 
 async def _run(arguments: argparse.Namespace) -> int:

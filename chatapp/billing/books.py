@@ -21,7 +21,7 @@ OVERDUE = timedelta(hours=1)
 
 _NAMES = {"ledger and outbox": ("rows", "messages"), "ledger and totals": ("ledger", "totals"),
           "ledger and Polar": ("ledger", "Polar"), "undelivered": ("waiting", "at Polar"),
-          "not compared": ("sums", "of them told by Polar")}
+          "parked": ("events", "at Polar"), "not compared": ("sums", "of them told by Polar")}
 _UNITS = {"ledger and totals": " nano-dollars", "ledger and Polar": " micro-dollars", "undelivered": " micro-dollars"}
 
 
@@ -32,6 +32,7 @@ class Difference:
     Attributes:
         what: `ledger and outbox` (events) | `ledger and totals` (nano-dollars) | `ledger and Polar` (micro-dollars) |
             `undelivered` (micro-dollars of billable events, of which Polar has none: parked, or late by an hour) |
+            `parked` (events that bill nothing, of all accounts, which Polar refused) |
             `not compared` (sums that Polar did not tell, since it was away).
         since: from when on both are; None for all time.
     """
@@ -54,7 +55,7 @@ def local_differences(db: Database, at: datetime, account_id: str | None = None)
     """The differences within our own tables."""
     with db.reading() as session:
         accounts = [account_id] if account_id else session.exec(select(Balance.account_id)).all()
-    differences = []
+        differences = [] if account_id else _parked(session)
     for account in accounts:
         with db.reading() as session:
             differences += [*_unsent(session, account), *_undelivered(session, account, at)]
@@ -85,6 +86,17 @@ def _undelivered(session: Session, account_id: str, at: datetime) -> list[Differ
                col(OutboxMessage.delivered_at).is_(None), overdue)
     ).one()
     return [Difference(account_id, "undelivered", microusd(int(charge)), Decimal(0))] if events else []
+
+
+def _parked(session: Session) -> list[Difference]:
+    """What Polar refused and no bill misses: usage that is included, and what other apps track (`ingestion`)."""
+    parked = session.exec(
+        select(func.count()).select_from(OutboxMessage)
+        .join(UsageEvent, and_(UsageEvent.id == OutboxMessage.key, col(UsageEvent.billable)), isouter=True)
+        .where(OutboxMessage.channel == CHANNEL, col(OutboxMessage.parked_at).is_not(None),
+               col(UsageEvent.id).is_(None))
+    ).one()
+    return [Difference("", "parked", Decimal(parked), Decimal(0))] if parked else []
 
 
 def _totals(session: Session, account_id: str, at: datetime) -> list[Difference]:

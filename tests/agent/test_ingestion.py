@@ -137,6 +137,17 @@ async def test_an_endpoint_of_ones_own_has_the_cost_that_its_owner_says(
     assert metadata(db)["_cost"] == {"amount": "0.11", "currency": "usd"}
 
 
+async def test_a_cost_that_cannot_be_made_loses_no_event(
+    ingestion: PolarIngestion, db: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    def cost(response: ModelResponse) -> Decimal:
+        raise KeyError(response.model_name)
+    await Agent(ReportingModel(answering(), ingestion, "customer-1", cost_usd=cost)).run("Why?")
+    assert "_cost" not in metadata(db)
+    assert metadata(db)["status"] == "ok"
+    assert any(record.exc_info for record in caplog.records), "it is logged, with its cause"
+
+
 async def test_what_a_gateway_says_it_cost_is_the_cost(ingestion: PolarIngestion, db: Database) -> None:
     told = RequestUsage(input_tokens=10, output_tokens=1, cost=Decimal("0.5"))
     await Agent(ReportingModel(answering(usage=told), ingestion, "customer-1")).run("Why?")

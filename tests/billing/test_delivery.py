@@ -6,13 +6,15 @@ from decimal import Decimal
 import pytest
 from sqlmodel import col, select
 
-from chatapp.billing import delivery, outbox, provision
+from chatapp.billing import delivery, holds, ledger, outbox, provision
+from chatapp.billing.catalog import FREE, PAY_PER_USE
+from chatapp.billing.ledger import CHANNEL
 from chatapp.billing.money import microusd
 from chatapp.billing.reconcile import MARGIN, _range, _windows, local_differences, reconcile
 from chatapp.db import Database, now
 from chatapp.models import OutboxMessage, UsageEvent
 from emulators.faults import Fault
-from tests.billing.conftest import new_account
+from tests.billing.conftest import BOUND, PRICES, entitlement, new_account
 from tests.billing.town import Town
 
 
@@ -181,6 +183,24 @@ async def test_parked_and_overdue_billable_events_are_reported(town: Town, accou
     with town.db.session() as session:
         session.exec(select(OutboxMessage)).one().parked_at = at
     assert [each.what for each in await reconcile(town.services)] == ["undelivered"]
+
+
+async def test_parked_events_that_bill_nothing_are_reported(town: Town, account: str) -> None:
+    await provision.apply(town.services)
+    for plan in (FREE, PAY_PER_USE):
+        hold = holds.place(
+            town.db, entitlement(account, plan, "0.25"), turn_id="turn", thread_id="thread", kind="model",
+            provider="openai", name="gpt-x", prices=PRICES, bound_cost_usd=Decimal("0.0035"), quantities_bound=BOUND,
+            now=now())
+        ledger.settle(town.db, hold, BOUND, exact=True, status="ok", now=now())
+    with town.db.session() as session:
+        outbox.enqueue(session, CHANNEL, "of-another-app", {})
+        for message in session.exec(select(OutboxMessage)).all():
+            message.parked_at = now()
+    found = local_differences(town.db, now())
+    assert [(each.account_id, each.what, each.ours) for each in found] == [
+        ("", "parked", Decimal(2)), (account, "undelivered", Decimal(4200))]
+    assert [each.what for each in local_differences(town.db, now(), account)] == ["undelivered"]
 
 
 async def test_an_event_delivered_while_polar_is_asked_is_no_difference(town: Town, account: str) -> None:
