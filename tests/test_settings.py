@@ -2,6 +2,7 @@
 
 import base64
 import re
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -209,3 +210,14 @@ def test_operators_are_named_with_commas_between_them() -> None:
     assert load({}).operator_emails == ()
     assert load({"OPERATOR_EMAILS": " a@example.com,b@example.com , "}).operator_emails == (
         "a@example.com", "b@example.com")
+
+
+@pytest.mark.parametrize(("text", "limit"), [("", None), ("50", Decimal(50)), (" 49.50 ", Decimal("49.50"))])
+def test_the_operators_spend_limit_is_dollars(text: str, limit: Decimal | None) -> None:
+    assert load({"SPEND_LIMIT_USD": text}).spend_limit_usd == limit
+
+
+@pytest.mark.parametrize("text", ["0", "0.00", "-5", "1e3", "NaN", "$50", "50.001", "1,000", "off", "9" * 40, "٥٠"])
+def test_a_spend_limit_that_is_no_amount_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"SPEND_LIMIT_USD .* write dollars"):
+        load({"SPEND_LIMIT_USD": text})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -43,9 +44,13 @@ def plan_of(db: Database, account_id: str, settings: Settings, now: datetime) ->
 
 
 def plan_in(session: Session, account_id: str, settings: Settings, now: datetime) -> Plan:
-    """`plan_of` within the caller's transaction."""
+    """`plan_of` within the caller's transaction, with the operator's spend limit where there is one."""
     plan = _subscribed(session.get(Subscription, account_id), now) or _unsubscribed(session, account_id)
-    return plan if settings.limits else without_limits(plan)
+    if not settings.limits:
+        return without_limits(plan)
+    if plan.spend_limit_usd is None or settings.spend_limit_usd is None:
+        return plan
+    return replace(plan, spend_limit_usd=settings.spend_limit_usd)
 
 
 def payment_due(session: Session, account_id: str) -> bool:

@@ -4,7 +4,8 @@ Development needs no variable at all: a vendor without a key is emulated (`pytho
 every key, and says in one message all that is missing or malformed and how to mend it.
 """
 
-from chatapp.settings.environment import EMULATED_MODEL, EMULATOR_KEYS, SettingsError, load
+from chatapp.settings.environment import SettingsError, load
 from chatapp.settings.model import AppMode, ModelPrice, Settings, Vendor
+from chatapp.settings.vendors import EMULATED_MODEL, EMULATOR_KEYS
 
 __all__ = ["EMULATED_MODEL", "EMULATOR_KEYS", "AppMode", "ModelPrice", "Settings", "SettingsError", "Vendor", "load"]

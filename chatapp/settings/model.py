@@ -65,6 +65,8 @@ class Settings:
         model_price: of every model that `model_prices` does not name; None where it comes from the price book.
         model_prices: the operator's price table, by the model's name.
         operator_emails: who is told when the books do not agree.
+        spend_limit_usd: what a pay-per-use customer may be charged per period until they choose a limit themselves;
+            None for the plan's own.
     """
 
     mode: AppMode
@@ -91,6 +93,7 @@ class Settings:
     trusted_proxies: int = 0
     model_prices: Mapping[str, ModelPrice] = field(default_factory=dict)
     operator_emails: tuple[str, ...] = ()
+    spend_limit_usd: Decimal | None = None
 
     @property
     def port(self) -> int:

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -116,3 +117,18 @@ def test_the_status_shows_plan_period_spending_and_what_is_left(
     shown = status(db, settings, account, now)
     assert (shown["plan"], shown["spend_limit"], shown["quotas"]) == ("pay_per_use", "$100.00", [])
     assert shown["resets_at"] == (NOON + timedelta(days=9)).isoformat()
+
+
+def test_the_operators_spend_limit_holds_until_the_customer_chooses_another(
+    db: Database, account: str, settings: Settings, now: datetime
+) -> None:
+    operators = replace(settings, spend_limit_usd=Decimal("0.005"))
+    subscribe(db, account, PAY_PER_USE)
+    plan = plan_of(db, account, operators, now)
+    assert (plan.key, plan.spend_limit_usd) == (PAY_PER_USE.key, Decimal("0.005"))
+    assert plan_of(db, account, settings, now) == PAY_PER_USE
+    assert admission.admit(db, operators, account, now).cost_budget_usd < Decimal("0.005")
+    set_limit(db, account, 10**9)
+    assert admission.admit(db, operators, account, now).cost_budget_usd > Decimal("0.8")
+    subscribe(db, account, UNLIMITED)
+    assert plan_of(db, account, operators, now) == UNLIMITED, "who pays a flat rate has no such limit"
