@@ -22,6 +22,8 @@ MIGRATION_LOCK = 7_203_551
 """The key of Postgres' advisory lock around migrations: any constant of our own."""
 BUSY_SECONDS = 15
 """How long a writer waits for SQLite's lock before it fails."""
+TURN_SECONDS = 5
+"""How long it waits before that, at most, for the other writers of its process."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -84,7 +86,7 @@ class Database:
         seconds. Here the next one begins at once. Who has waited too long tries all the same: then another process has
         the lock, and it is no use to queue for that.
         """
-        mine = self.is_sqlite and self._writing.acquire(timeout=BUSY_SECONDS)
+        mine = self.is_sqlite and self._writing.acquire(timeout=TURN_SECONDS)
         try:
             yield
         finally:

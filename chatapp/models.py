@@ -145,6 +145,10 @@ class Turn(SQLModel, table=True):
     """An answer being written: who writes it, and until when that is believed.
 
     A row exists only while the turn runs. A lease that has run out means that its process died.
+
+    Attributes:
+        counted: the quotas that its question was counted in, as `[account id, quota, start of the window]` each: the
+            account is the one that asked, whoever has the chat by now.
     """
 
     id: str = Field(primary_key=True, max_length=36)
@@ -153,6 +157,7 @@ class Turn(SQLModel, table=True):
     runner: str = Field(max_length=64)
     lease_until: datetime = _time(index=True)
     stop_requested: bool = False
+    counted: list[Any] = _json(list)
     created_at: datetime = _created()
 
 

@@ -65,8 +65,9 @@ async def guard(
     - a cost that was told by `costs` is entered, and charged as the plan says;
     - after `was_free` the money is given back and nothing is entered;
     - with neither, the bound is entered as an estimate: what was sent and not answered may have cost all of it.
-    If the process dies, the bound is entered when the hold's lease has run out, and the platform bears it, up to a
-    dollar a day and account: nobody knows whether the customer got anything.
+    If the process dies, or the database fails for longer than a settlement is tried, the bound is entered when the
+    hold's lease has run out, and the platform bears it, up to a dollar a day and account: nobody knows whether the
+    customer got anything. Such an action stays counted in the quotas.
 
     Each action counts as one question in the plan's quotas, unless it was free.
 
@@ -105,7 +106,7 @@ async def guard(
 
 def _uncount(ingestion: PolarIngestion, entitlement: Entitlement) -> None:
     if entitlement.counted:
-        admission.give_back(ingestion.db, entitlement.account_id, entitlement, ingestion.now())
+        admission.give_back(ingestion.db, entitlement)
 
 
 def _dollars(amount: object) -> Decimal:

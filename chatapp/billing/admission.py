@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
 from chatapp.billing import balances, entitlements, periods, subscriptions
-from chatapp.billing.catalog import PLANS, Plan
+from chatapp.billing.catalog import Plan
 from chatapp.billing.entitlements import AccountUsage, Entitlement, quota_reached, quota_window
 from chatapp.billing.periods import Period
 from chatapp.billing.sql import statement
@@ -77,16 +78,21 @@ def verdict(db: Database, settings: Settings, account_id: str, now: datetime) ->
         return entitlements.check(plan, replace(usage, used=quota_used(session, account_id, plan, now)), now)
 
 
-def give_back(db: Database, account_id: str, entitlement: Entitlement, now: datetime) -> None:
-    """Uncount a question whose turn failed before anything was spent. Call it once for an admission."""
-    _uncount(db, account_id, entitlement.counted)
+def give_back(db: Database, entitlement: Entitlement) -> None:
+    """Uncount a question that was not even begun. Call it once for an admission."""
+    with db.session() as session:
+        uncount(session, [(entitlement.account_id, *window) for window in entitlement.counted])
 
 
-def give_back_of(db: Database, account_id: str, plan_key: str, asked_at: datetime) -> None:
-    """The same where the process that admitted the question died, and its entitlement with it."""
-    plan = PLANS.get(plan_key)
-    quotas = plan.quotas if plan else ()
-    _uncount(db, account_id, tuple((quota.name, quota_window(quota, asked_at).start) for quota in quotas))
+def uncount(session: Session, counted: Iterable[tuple[str, str, datetime]]) -> None:
+    """Uncount a question in the caller's transaction: in each account, quota and window that it was counted in."""
+    for account_id, name, window_start in counted:
+        session.exec(
+            update(QuotaCount)
+            .where(col(QuotaCount.account_id) == account_id, col(QuotaCount.quota) == name,
+                   col(QuotaCount.window_start) == window_start, col(QuotaCount.count) > 0)
+            .values(count=QuotaCount.count - 1), execution_options=statement,
+        )
 
 
 def quota_used(session: Session, account_id: str, plan: Plan, now: datetime) -> dict[str, int]:
@@ -133,17 +139,6 @@ def _usage(balance: Balance, period: Period, *, payment_due: bool) -> AccountUsa
         spend_limit_nanousd=balance.spend_limit_nanousd, payment_due=payment_due,
         switching_until=balance.switching_until,
     )
-
-
-def _uncount(db: Database, account_id: str, counted: tuple[tuple[str, datetime], ...]) -> None:
-    with db.session() as session:
-        for name, window_start in counted:
-            session.exec(
-                update(QuotaCount)
-                .where(col(QuotaCount.account_id) == account_id, col(QuotaCount.quota) == name,
-                       col(QuotaCount.window_start) == window_start, col(QuotaCount.count) > 0)
-                .values(count=QuotaCount.count - 1), execution_options=statement,
-            )
 
 
 def _count(session: Session, account_id: str, quota: str, window_start: datetime, limit: int) -> bool:

@@ -94,7 +94,7 @@ def _parked(session: Session) -> list[Difference]:
         select(func.count()).select_from(OutboxMessage)
         .join(UsageEvent, and_(UsageEvent.id == OutboxMessage.key, col(UsageEvent.billable)), isouter=True)
         .where(OutboxMessage.channel == CHANNEL, col(OutboxMessage.parked_at).is_not(None),
-               col(UsageEvent.id).is_(None))
+               col(OutboxMessage.delivered_at).is_(None), col(UsageEvent.id).is_(None))
     ).one()
     return [Difference("", "parked", Decimal(parked), Decimal(0))] if parked else []
 

@@ -55,7 +55,7 @@ def settle(
     The charge is never above the hold; what is above it is recorded as the overrun, which the platform bears.
     `status` is `ok` | `stopped` | `failed` | `interrupted`. A `cost_usd` is the one that the vendor reported, in
     dollars, and wins over the unit prices. With `bearer` the platform pays, although the money was the customer's
-    (`_bearer`).
+    (`_borne`).
 
     Raises:
         UnpricedQuantity: the cost is unknown. The hold stays open, and a sweep settles it with its estimate.
@@ -68,7 +68,7 @@ def settle(
         if row is None:
             return _standing(session, event)
         balances.unreserve(session, row)
-        if _bearer(session, hold, bearer, now) != event.bearer:
+        if hold.bearer == CUSTOMER and not _borne(session, event, now):
             event = event_of(hold, quantities, cost, exact=exact, status=status, now=now)
         enter(session, event)
     return event
@@ -88,9 +88,11 @@ def settle_dead(db: Database, row: Hold, now: datetime, *, turn_died: bool = Fal
             return None
         quantities = {bucket: int(quantity) for bucket, quantity in taken.estimate.items()}
         cost = hold.cost_usd(quantities, reported_usd=usd(taken.cost_bound_nanousd))
-        balances.unreserve(session, taken)
-        bearer = _bearer(session, hold, CUSTOMER if pricing.has_output(quantities) else PLATFORM, now)
+        bearer: Bearer = CUSTOMER if pricing.has_output(quantities) else PLATFORM
         event = event_of(hold, quantities, cost, exact=False, status="interrupted", bearer=bearer, now=now)
+        balances.unreserve(session, taken)
+        if hold.bearer == CUSTOMER and not _borne(session, event, now):
+            event = event_of(hold, quantities, cost, exact=False, status="interrupted", now=now)
         enter(session, event)
     return event
 
@@ -106,24 +108,28 @@ def _standing(session: Session, late: UsageEvent) -> UsageEvent:
     settled = session.get(UsageEvent, late.id)
     if settled is None:
         raise UnknownHold(f"Hold {late.id} is not open and has no ledger row: it was released.")
-    bearer = PLATFORM if PLATFORM in (late.bearer, settled.bearer) else CUSTOMER  # what was given is not taken back
-    if not corrections.is_presumed(settled) or not (late.exact or bearer != settled.bearer):
+    if not corrections.is_presumed(settled):
+        return settled
+    balances.current(session, late.account_id, late.occurred_at)  # the account's lock, for `_borne`
+    # What the platform bears it goes on bearing; what is the customer's it may take over, as at first.
+    bearer = PLATFORM if settled.bearer == PLATFORM or _borne(session, late, late.occurred_at) else CUSTOMER
+    if not late.exact and bearer == settled.bearer:
         return settled
     return corrections.correct_in(session, settled, late.quantities, Decimal(late.cost_usd), reason=LATE,
                                   now=late.occurred_at, bearer=bearer)
 
 
-def _bearer(session: Session, hold: PlacedHold, wanted: Bearer, now: datetime) -> Bearer:
-    """Who bears a step: as wanted, as long as the platform has not borne MOST_BORNE_NANOUSD of the account in a day.
+def _borne(session: Session, event: UsageEvent, now: datetime) -> bool:
+    """Whether the platform bears this row as it wants to: of an account's steps no more than MOST_BORNE_NANOUSD a day.
 
     The caller has the account's lock, so that of two steps the second one sees what the first one cost.
     """
-    if wanted == hold.bearer or hold.bearer == PLATFORM:
-        return hold.bearer
+    if event.bearer == CUSTOMER:
+        return False
     borne = session.exec(select(func.coalesce(func.sum(UsageEvent.cost_nanousd), 0)).where(
-        UsageEvent.account_id == hold.account_id, UsageEvent.occurred_at > now - timedelta(days=1),
-        UsageEvent.bearer == PLATFORM)).one()
-    return PLATFORM if int(borne) < MOST_BORNE_NANOUSD else CUSTOMER
+        UsageEvent.account_id == event.account_id, UsageEvent.occurred_at > now - timedelta(days=1),
+        UsageEvent.bearer == PLATFORM, UsageEvent.status != corrections.REVERSAL)).one()
+    return int(borne) + event.cost_nanousd <= MOST_BORNE_NANOUSD
 
 
 def _total(session: Session, *where: Any) -> Total:  # noqa: ANN401 - comparisons of columns are typed bool

@@ -97,7 +97,7 @@ def renew(db: Database, ids: Sequence[str], lease_seconds: float, now: datetime)
 
 def delivered(db: Database, ids: Sequence[str], now: datetime) -> None:
     """The vendor has them."""
-    _mark(db, ids, delivered_at=now, lease_until=None, reason="")
+    _mark(db, ids, delivered_at=now, lease_until=None, parked_at=None, reason="")
 
 
 def retry(db: Database, ids: Sequence[str], at: datetime, reason: str) -> None:

@@ -112,9 +112,9 @@ class Answers:
         try:
             prompt = await asyncio.to_thread(
                 turns.begin, services.db, account_id, thread_id, question,
-                model=services.settings.model, plan=entitlement.plan.key)
+                model=services.settings.model, plan=entitlement.plan.key, counted=entitlement.counted)
         except Exception as problem:
-            await asyncio.to_thread(admission.give_back, services.db, account_id, entitlement, now())
+            await asyncio.to_thread(admission.give_back, services.db, entitlement)
             if isinstance(problem, turns.AlreadyAsked):
                 return problem.prompt
             raise

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from sqlalchemy import update
 from sqlmodel import col, select
 
-from chatapp.billing import admission, holds
+from chatapp.billing import holds
 from chatapp.chat import chunks, turns
 from chatapp.chat.draft import Draft
 from chatapp.db import Database, now
@@ -60,6 +60,4 @@ def _save_dead(db: Database, message_id: MessageId) -> None:
     draft = Draft()
     for _, data in chunks.stored(db, message_id, 0):
         draft.apply(json.loads(data))
-    message = turns.save(db, message_id, draft, status="interrupted", error="", history_json="")
-    if message.cost_nanousd == 0:
-        admission.give_back_of(db, message.account_id, message.plan, message.created_at)
+    turns.save(db, message_id, draft, status="interrupted", error="", history_json="")

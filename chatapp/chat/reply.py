@@ -12,7 +12,6 @@ from typing import Any
 from uuid import uuid4
 
 from chatapp.agent import events, research
-from chatapp.billing import admission
 from chatapp.billing.entitlements import Entitlement
 from chatapp.chat import turns
 from chatapp.chat.draft import Part
@@ -20,7 +19,6 @@ from chatapp.chat.ending import Ending, ending_of
 from chatapp.chat.live import LiveAnswer
 from chatapp.chat.turns import Prompt
 from chatapp.clients.code import Chart, Figure
-from chatapp.db import now
 from chatapp.models import Message
 from chatapp.services import Services
 
@@ -60,15 +58,15 @@ async def reply(prompt: Prompt, entitlement: Entitlement, services: Services, li
     except Exception as problem:
         status, error = "failed", TOO_LONG if limit.expired() else _text_of(problem)
     # From here on nothing may be cut short: a second cancel would lose what was paid for.
-    finishing = asyncio.create_task(_finish(prompt, entitlement, services, live, keeper, status, error, history_json))
+    finishing = asyncio.create_task(_finish(prompt, services, live, keeper, status, error, history_json))
     while not finishing.done():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([finishing])
     finishing.result()
 
 
-async def _finish(prompt: Prompt, entitlement: Entitlement, services: Services, live: LiveAnswer,
-                  keeper: asyncio.Task[None], status: str, error: str, history_json: str) -> None:
+async def _finish(prompt: Prompt, services: Services, live: LiveAnswer, keeper: asyncio.Task[None], status: str,
+                  error: str, history_json: str) -> None:
     keeper.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await keeper
@@ -80,9 +78,6 @@ async def _finish(prompt: Prompt, entitlement: Entitlement, services: Services, 
     except Exception:
         live.end(asdict(Ending("failed", NOT_SAVED, "", "")))
         raise  # the turn stays in the database, and is saved from its chunks when its lease has run out
-    if status in ("failed", "interrupted") and message.cost_nanousd == 0:
-        # Counted in the account that asked, which may have been merged into another since.
-        await asyncio.to_thread(admission.give_back, services.db, entitlement.account_id, entitlement, now())
     live.end(asdict(ending_of(message)))
 
 
@@ -104,14 +99,14 @@ async def _keep(prompt: Prompt, services: Services, live: LiveAnswer, writer: as
         await asyncio.sleep(CHECKPOINT_SECONDS)
         fresh = live.draft.operations[stored:]
         try:
-            stop = await asyncio.to_thread(turns.checkpoint, services.db, prompt.message_id, stored + 1, fresh)
+            said = await asyncio.to_thread(turns.checkpoint, services.db, prompt.message_id, stored + 1, fresh)
         except Exception:
             log.exception("The checkpoint of answer %s failed; the next one stores what this one did not.",
                           prompt.message_id)
             continue
         stored += len(fresh)
-        if stop and writer is not None:
-            live.stop_requested = True
+        if said != "go on" and writer is not None:
+            live.stop_requested = said == "stop"
             writer.cancel()
             return
 

@@ -10,28 +10,34 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Literal, TypeAlias
 
 from sqlalchemy import delete, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from chatapp.agent import history
-from chatapp.billing import holds, ledger
+from chatapp.billing import admission, holds, ledger
 from chatapp.chat import chunks
 from chatapp.chat.draft import Draft
 from chatapp.chat.threads import ChatError, owned_thread, title_of, touch
 from chatapp.clients.code import Picture
 from chatapp.db import Database, now
 from chatapp.ids import AccountId, MessageId, ThreadId, new_id
-from chatapp.models import Account, Figure, Message, Thread, Turn
+from chatapp.models import Account, Figure, Hold, Message, Thread, Turn
 
 LEASE = timedelta(seconds=20)
+CAME_TO_NOTHING = ("failed", "interrupted")
 MAX_RUNNING = 5
 """Answers of one account at the same time: more than a person reads, and a bound on what a script can start."""
 SAME_QUESTION = timedelta(seconds=5)
 """Within this time the same question for a new chat is taken for a double click."""
 RUNNER = f"{socket.gethostname()[:40]}:{os.getpid()}"
+
+
+Checked: TypeAlias = Literal["go on", "stop", "lost"]
+"""Of a turn: `stop` if the person asked for that, `lost` if another process has taken it for dead and ended it."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +65,20 @@ class AlreadyAsked(Exception):
         self.prompt = prompt
 
 
-def begin(db: Database, account_id: AccountId, thread_id: object | None, text: str, *, model: str, plan: str) -> Prompt:
+def begin(
+    db: Database, account_id: AccountId, thread_id: object | None, text: str, *, model: str, plan: str,
+    counted: Sequence[tuple[str, datetime]] = (),
+) -> Prompt:
     """Store the question and an empty answer; a new thread when `thread_id` is None.
+
+    `counted` are the quotas that the question was counted in, with their windows' starts.
 
     Raises:
         NotFound: the thread is not this account's.
         ChatError: an answer is still being written in this thread, or too many of the account's are.
         AlreadyAsked: this is a repetition of what has just begun.
     """
+    windows = [[account_id, quota, start.isoformat()] for quota, start in counted]
     try:
         with db.session() as session:
             account_id = _home(session, account_id)
@@ -79,15 +91,15 @@ def begin(db: Database, account_id: AccountId, thread_id: object | None, text: s
                              model=model, plan=plan, created_at=asked + timedelta(microseconds=1))
             session.add(answer)
             session.add(Turn(id=answer.id, account_id=account_id, thread_id=thread.id, runner=RUNNER,
-                             lease_until=now() + LEASE))
+                             lease_until=now() + LEASE, counted=windows))
             session.flush()
             return Prompt(account_id, ThreadId(thread.id), MessageId(answer.id), text, model, earlier)
     except IntegrityError as error:
         raise ChatError("An answer is still being written in this chat. Wait for it, or stop it.") from error
 
 
-def checkpoint(db: Database, message_id: MessageId, first_number: int, operations: Sequence[str]) -> bool:
-    """Renew the lease and store new operations. True if the turn was asked to stop, or is no longer ours."""
+def checkpoint(db: Database, message_id: MessageId, first_number: int, operations: Sequence[str]) -> Checked:
+    """Renew the lease and store new operations; see `Checked` for what is said."""
     with db.session() as session:
         renewed = session.exec(
             update(Turn).where(col(Turn.id) == message_id, col(Turn.runner) == RUNNER)
@@ -95,7 +107,9 @@ def checkpoint(db: Database, message_id: MessageId, first_number: int, operation
         ).all()
         if renewed and operations:
             chunks.store(session, db, message_id, first_number, operations)
-        return not renewed or bool(renewed[0][0])
+    if not renewed:
+        return "lost"
+    return "stop" if renewed[0][0] else "go on"
 
 
 def request_stop(db: Database, account_id: AccountId, message_id: MessageId) -> None:
@@ -109,7 +123,8 @@ def save(db: Database, message_id: MessageId, draft: Draft, *, status: str, erro
     """Save the answer whole with what it cost, and end the turn. Doing it again changes nothing.
 
     Nothing of the turn runs any more. What it still holds are steps that ended while the database took nothing down, or
-    whose process died: they are settled with their estimates now, so that the answer's price has them.
+    whose process died: they are settled with their estimates now, so that the answer's price has them. A question that
+    came to nothing, and cost the customer nothing, is given back to the quotas that it was counted in.
     """
     holds.sweep_turn(db, message_id, now())
     total = ledger.turn_total(db, message_id)
@@ -125,11 +140,18 @@ def save(db: Database, message_id: MessageId, draft: Draft, *, status: str, erro
         session.add(message)
         touch(session, thread)
         # The turn first: this waits for a checkpoint under way, whose chunk must be found here.
-        session.exec(delete(Turn).where(col(Turn.id) == message_id))
+        ended = session.exec(delete(Turn).where(col(Turn.id) == message_id).returning(col(Turn.counted))).all()
+        if status in CAME_TO_NOTHING and total.cost_nanousd == 0 and not _holds(session, message_id):
+            admission.uncount(session, [(account, quota, datetime.fromisoformat(start))
+                                        for counted, in ended for account, quota, start in counted])
         chunks.store_rest(session, db, message_id, draft.operations)
         message.cost_nanousd, message.charge_nanousd = total.cost_nanousd, total.charge_nanousd
         message.exact = total.exact
         return message
+
+
+def _holds(session: Session, message_id: MessageId) -> bool:
+    return session.exec(select(Hold.id).where(Hold.turn_id == message_id).limit(1)).first() is not None
 
 
 def save_figure(db: Database, message_id: MessageId, figure: Picture) -> str:

@@ -6,6 +6,7 @@ import logging
 from uuid import uuid4
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -39,11 +40,13 @@ class Boundary:
 
         try:
             await self.app(scope, receive, sending)
+        except ClientDisconnect:
+            return  # whoever sent the request has gone away: there is nobody to answer, and nothing of ours is wrong
         except Exception as error:
-            if begun:
-                raise
             error_id = uuid4().hex[:8]
             _log.error("%s %s failed (error %s)", scope["method"], scope["path"], error_id, exc_info=error)
+            if begun:
+                raise
             await self._answer(scope, error_id)(scope, receive, send)
 
     def _answer(self, scope: Scope, error_id: str) -> Response:

@@ -15,7 +15,7 @@ from chatapp.billing.hold_rows import Bearer
 from chatapp.billing.holds import PlacedHold
 from chatapp.billing.ledger import UnknownHold
 from chatapp.models import UsageEvent
-from tests.billing.machine_model import LEASE, NANO, MHold, MTurn, cost_of, day_of, exact
+from tests.billing.machine_model import LEASE, NANO, MHold, MTurn, cost_of, day_of, exact, nano
 from tests.billing.machine_steps import (
     BEARERS,
     COUNT,
@@ -121,8 +121,9 @@ class EndsMachine(StepsMachine):
     def late(self, hold: MHold, cost: Fraction, at: datetime, *, is_exact: bool, bearer: Bearer) -> None:
         """What comes after a sweep's estimate corrects it once, if it is the real figure or another one pays."""
         row = self.model.rows[hold.id]
-        customers = row.customers and bearer == "customer"
         cost = cost if is_exact else min(cost, Fraction(hold.bound, NANO))
+        customers = row.customers and (
+            bearer == "customer" or not self.model.bears(hold.turn.account, nano(cost), at))
         names = [str(uuid.uuid5(uuid.UUID(hold.id), status)) for status in ("reversal", "corrected")]
         if row.presumed and names[0] not in self.model.rows and (is_exact or customers != row.customers):
             self.model.rows.update(zip(names, self.model.corrected(hold, cost, at, customers=customers), strict=True))
@@ -185,7 +186,7 @@ class EndsMachine(StepsMachine):
                               cost_usd=exact(cost) if hold.reported else None)
                 self.model.settled(hold, cost, exact=False, at=now)
         if not turn.spent:
-            admission.give_back(self.db, turn.account.id, self.may[turn.id], now)
+            admission.give_back(self.db, self.may[turn.id])
             if turn.terms.per_day is not None:
                 turn.account.asked[day_of(turn.admitted_at)] -= 1
         self.end(turn)

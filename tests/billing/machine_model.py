@@ -116,6 +116,7 @@ class MRow:
     customers: bool = True
     presumed: bool = False
     """A sweep's estimate."""
+    reversal: bool = False
 
 
 @dataclass
@@ -224,7 +225,7 @@ class Model:
     ) -> MRow:
         """End a hold with its row: an estimate is never above the bound, a charge never above the hold."""
         cost = cost if exact else min(cost, Fraction(hold.bound, NANO))
-        customers = hold.customers and (customers or self.borne(hold.turn.account, at) >= MOST_BORNE)
+        customers = hold.customers and (customers or not self.bears(hold.turn.account, nano(cost), at))
         charge = min(nano(cost * hold.turn.terms.factor), hold.amount) if customers else 0
         self.holds.pop(hold.id, None)
         row = MRow(hold.turn.account.id, hold.turn.id, nano(cost), charge, exact, at, customers, presumed)
@@ -236,14 +237,16 @@ class Model:
         for hold in dead:
             self.settled(hold, hold.estimate, exact=False, at=at, customers=hold.answering, presumed=True)
 
-    def borne(self, account: Account, now: datetime) -> int:
-        """What the platform paid for the account within a day."""
-        return sum(row.cost for row in self.rows.values()
-                   if row.account == account.id and not row.customers and row.at > now - timedelta(days=1))
+    def bears(self, account: Account, cost: int, now: datetime) -> bool:
+        """Whether the platform pays for one more step of the account: not above a dollar within a day."""
+        borne = sum(row.cost for row in self.rows.values()
+                    if row.account == account.id and not row.customers and row.at > now - timedelta(days=1)
+                    and not row.reversal)
+        return borne + cost <= MOST_BORNE
 
     def corrected(self, hold: MHold, cost: Fraction, at: datetime, *, customers: bool) -> tuple[MRow, MRow]:
         """The two rows by which a sweep's estimate is replaced by what came late: never to the customer's harm."""
         old = self.rows[hold.id]
         charge = min(nano(cost * hold.turn.terms.factor), old.charge) if customers else 0
-        return (replace(old, cost=-old.cost, charge=-old.charge, at=at, presumed=False),
+        return (replace(old, cost=-old.cost, charge=-old.charge, at=at, presumed=False, reversal=True),
                 MRow(old.account, old.turn, nano(cost), charge, customers == old.customers, at, customers))

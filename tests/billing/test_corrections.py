@@ -124,13 +124,37 @@ def test_what_the_platform_bore_after_a_sweep_it_goes_on_bearing(
 def test_the_platform_bears_a_dollar_a_day_of_an_accounts_steps_and_no_more(
     db: Database, account: str, place: Place
 ) -> None:
-    def borne(now: datetime) -> str:
-        hold = place(bound_cost_usd=Decimal("0.6"), prices=None)
-        return ledger.settle(db, hold, {}, exact=False, status="failed", bearer="platform", cost_usd=Decimal("0.6"),
+    def borne(cost_usd: str, now: datetime) -> str:
+        hold = place(bound_cost_usd=Decimal(cost_usd), prices=None)
+        return ledger.settle(db, hold, {}, exact=False, status="failed", bearer="platform", cost_usd=Decimal(cost_usd),
                              now=now).bearer
-    assert [borne(NOON), borne(NOON), borne(NOON)] == ["platform", "platform", "customer"]
-    assert borne(NOON + timedelta(days=1)) == "platform"
-    assert balance(db, account).charged_nanousd == 720_000_000
+    assert borne("1.000000001", NOON) == "customer", "not even of one step"
+    assert [borne("0.5", NOON), borne("0.5", NOON), borne("0.000000001", NOON)] == ["platform", "platform", "customer"]
+    assert borne("1", NOON + timedelta(days=1)) == "platform"
+    assert balance(db, account).charged_nanousd == 1_200_000_002
+
+
+def test_what_is_taken_back_makes_no_room_for_more_that_the_platform_bears(
+    db: Database, account: str, place: Place
+) -> None:
+    def borne(cost_usd: str, now: datetime) -> UsageEvent:
+        hold = place(bound_cost_usd=Decimal(cost_usd), prices=None)
+        return ledger.settle(db, hold, {}, exact=False, status="failed", bearer="platform", cost_usd=Decimal(cost_usd),
+                             now=now)
+    first = borne("0.9", NOON - timedelta(days=2))
+    corrections.correct(db, first.id, {}, Decimal(0), reason="a typo", now=NOON)
+    assert [borne("0.9", NOON).bearer, borne("0.9", NOON).bearer] == ["platform", "customer"]
+
+
+def test_a_late_word_that_the_platform_pays_is_bounded_too(db: Database, account: str, place: Place) -> None:
+    for dollars, bearer in (("0.8", "platform"), ("0.9", "customer")):
+        hold = place(bound_cost_usd=Decimal(dollars), prices=None, quantities_bound={"calls": 1})
+        assert holds.sweep(db, NOON + timedelta(minutes=30)) == 1
+        late = ledger.settle(db, hold, {"calls": 1}, exact=False, status="failed", bearer="platform",
+                             cost_usd=Decimal(dollars), now=LATER)
+        assert (late.status, late.bearer) == ("interrupted", bearer)
+    assert balance(db, account).charged_nanousd == 1_080_000_000
+    assert local_differences(db, LATER - timedelta(minutes=31)) == []
 
 
 def test_an_operator_can_correct_a_row_and_the_corrected_row_again(db: Database, account: str, place: Place) -> None:

@@ -201,6 +201,9 @@ async def test_parked_events_that_bill_nothing_are_reported(town: Town, account:
     assert [(each.account_id, each.what, each.ours) for each in found] == [
         ("", "parked", Decimal(2)), (account, "undelivered", Decimal(4200))]
     assert [each.what for each in local_differences(town.db, now(), account)] == ["undelivered"]
+    with town.db.reading() as session:
+        outbox.delivered(town.db, session.exec(select(OutboxMessage.id)).all(), now())
+    assert local_differences(town.db, now()) == [], "another worker had delivered them"
 
 
 async def test_an_event_delivered_while_polar_is_asked_is_no_difference(town: Town, account: str) -> None:

@@ -190,7 +190,7 @@ def test_a_step_of_a_dead_process_that_brought_nothing_is_borne_by_the_platform(
 
 def test_of_dead_steps_the_platform_bears_a_dollar_a_day_and_no_more(db: Database, place: Place, now: datetime) -> None:
     for number in range(3):
-        place(kind="tool", name="search", prices=None, bound_cost_usd=Decimal("0.6"), quantities_bound={"searches": 1},
+        place(kind="tool", name="search", prices=None, bound_cost_usd=Decimal("0.5"), quantities_bound={"searches": 1},
               turn_id=f"turn-{number}")
     assert holds.sweep(db, now + timedelta(hours=1)) == 3
     with db.reading() as session:

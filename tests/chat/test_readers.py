@@ -135,8 +135,8 @@ async def test_an_answer_of_this_process_is_not_taken_for_dead(make_sqlite_room:
 async def test_storing_the_same_chunk_again_replaces_it(make_room: MakeRoom) -> None:
     room = make_room(saying("unused"))
     prompt = turns.begin(room.db, room.account_id, None, "Why?", model="m", plan="free")
-    assert not turns.checkpoint(room.db, prompt.message_id, 1, ['"a"'])
-    assert not turns.checkpoint(room.db, prompt.message_id, 1, ['"a"', '"b"'])
+    assert turns.checkpoint(room.db, prompt.message_id, 1, ['"a"']) == "go on"
+    assert turns.checkpoint(room.db, prompt.message_id, 1, ['"a"', '"b"']) == "go on"
     assert chunks.stored(room.db, prompt.message_id, 0) == [(1, '"a"'), (2, '"b"')]
 
 

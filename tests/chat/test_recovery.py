@@ -1,8 +1,13 @@
 """Answers whose process died, and answers whose process only seemed to: invariant 4."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from typing import cast
 
 import pytest
+from pydantic_ai.messages import ModelMessage
+from pydantic_ai.models.function import AgentInfo
 from sqlmodel import col, select
 
 from chatapp.billing import admission, holds, ledger
@@ -16,7 +21,9 @@ from chatapp.db import Database, now
 from chatapp.ids import AccountId, MessageId, new_id
 from chatapp.models import Chunk, Hold, Message, Turn, UsageEvent
 from chatapp.settings import load
+from tests.agent.conftest import Library, Piece, calls, results, scripted
 from tests.billing.conftest import BOUND, PRICES, balance, entitlement, new_account
+from tests.chat.conftest import MakeRoom
 
 
 @pytest.fixture
@@ -65,9 +72,9 @@ def test_a_dead_answer_keeps_its_text_and_its_estimate_long_before_its_holds_lea
 ) -> None:
     prompt = ask(db, account)
     hold = pay(db, prompt)
-    assert not turns.checkpoint(db, prompt.message_id, 1, ['"Because "', '{"t":"part","p":{"id":"s","type":"search",'
-                                                           '"query":"sky","status":"running"}}', '"of "'])
-    assert not turns.checkpoint(db, prompt.message_id, 4, ['"scattering"'])
+    assert turns.checkpoint(db, prompt.message_id, 1, ['"Because "', '{"t":"part","p":{"id":"s","type":"search",'
+                                                           '"query":"sky","status":"running"}}', '"of "']) == "go on"
+    assert turns.checkpoint(db, prompt.message_id, 4, ['"scattering"']) == "go on"
     assert recovery.recover(db) == [], "its lease is fresh"
     age(db, prompt.message_id)
     assert recovery.recover(db) == [prompt.message_id]
@@ -99,7 +106,7 @@ def test_an_answer_of_this_process_is_alive_whatever_its_lease_says(db: Database
     age(db, prompt.message_id)
     assert recovery.recover(db, {prompt.message_id}) == []
     assert message_of(db, prompt).status == "streaming"
-    assert not turns.checkpoint(db, prompt.message_id, 1, ['"on"']), "the lease is renewed, and nobody asked to stop"
+    assert turns.checkpoint(db, prompt.message_id, 1, ['"on"']) == "go on", "the lease is renewed"
     assert recovery.recover(db) == []
 
 
@@ -111,7 +118,7 @@ def test_a_process_that_only_seemed_dead_finds_its_turn_taken_and_changes_nothin
     turns.checkpoint(db, prompt.message_id, 1, ['"first"'])
     age(db, prompt.message_id)
     recovery.recover(db)
-    assert turns.checkpoint(db, prompt.message_id, 2, ['"second"']), "it is told to stop"
+    assert turns.checkpoint(db, prompt.message_id, 2, ['"second"']) == "lost"
     settled = ledger.settle(db, hold, {"input_tokens": 900, "output_tokens": 90}, exact=False, status="stopped",
                             now=now())
     assert settled.quantities["output_tokens"] == 7
@@ -149,16 +156,31 @@ def test_a_step_that_could_not_be_settled_is_in_the_price_of_its_answer(db: Data
     assert balance(db, account).held_nanousd == 0
 
 
+def question(db: Database, account: AccountId, asked_at: datetime) -> Prompt:
+    """A question that is counted against the free plan."""
+    may = admission.admit(db, load({"LIMITS": "on"}), account, asked_at)
+    assert may.plan == FREE
+    return turns.begin(db, account, None, f"Why? {new_id()}", model="gpt-x", plan=may.plan.key, counted=may.counted)
+
+
+def hold_for(db: Database, prompt: Prompt) -> PlacedHold:
+    return holds.place(
+        db, entitlement(prompt.account_id, FREE, "0.25"), turn_id=prompt.message_id, thread_id=prompt.thread_id,
+        kind="model", provider="openai", name="gpt-x", prices=PRICES, bound_cost_usd=cost_usd(PRICES, BOUND),
+        quantities_bound=BOUND, now=now())
+
+
+def counted(db: Database, account: str, at: datetime) -> int:
+    with db.reading() as session:
+        return sum(admission.quota_used(session, account, FREE, at).values())
+
+
 @pytest.mark.parametrize("heard", [False, True], ids=["brought nothing", "brought something"])
 def test_a_question_that_a_killed_process_left_without_an_answer_is_given_back(
     db: Database, account: AccountId, heard: bool
 ) -> None:
-    may = admission.admit(db, load({"LIMITS": "on"}), account, now())
-    assert may.plan == FREE
-    prompt = turns.begin(db, account, None, "Why?", model="gpt-x", plan=may.plan.key)
-    hold = holds.place(
-        db, may, turn_id=prompt.message_id, thread_id=prompt.thread_id, kind="model", provider="openai",
-        name="gpt-x", prices=PRICES, bound_cost_usd=cost_usd(PRICES, BOUND), quantities_bound=BOUND, now=now())
+    other, prompt = question(db, account, now()), question(db, account, now())
+    hold = hold_for(db, prompt)
     if heard:
         holds.checkpoint(db, hold, {"input_tokens": 900, "output_tokens": 7}, now())
     age(db, prompt.message_id)
@@ -168,5 +190,71 @@ def test_a_question_that_a_killed_process_left_without_an_answer_is_given_back(
     assert (event.bearer, event.status, event.cost_nanousd > 0) == (
         "customer" if heard else "platform", "interrupted", True)
     assert message_of(db, prompt).cost_nanousd == (event.cost_nanousd if heard else 0)
-    with db.reading() as session:
-        assert admission.quota_used(session, account, FREE, now()) == {"questions": int(heard)}
+    assert counted(db, account, now()) == 1 + int(heard)
+    assert message_of(db, other).status == "streaming"
+
+
+def test_a_process_that_only_seemed_dead_gives_no_question_back_a_second_time(
+    db: Database, account: AccountId
+) -> None:
+    question(db, account, now())
+    prompt = question(db, account, now())
+    age(db, prompt.message_id)
+    recovery.recover(db)
+    turns.save(db, prompt.message_id, Draft(), status="failed", error="The disk was full.", history_json="")
+    assert counted(db, account, now()) == 1
+
+
+def test_a_question_is_given_back_to_the_day_and_the_account_that_it_was_counted_in(
+    db: Database, account: AccountId
+) -> None:
+    yesterday = now() - timedelta(days=1)
+    question(db, account, now())
+    prompt = question(db, account, yesterday)
+    home = AccountId(new_account(db))
+    question(db, home, yesterday)
+    with db.session() as session:  # as a merge of the two does
+        session.get_one(Turn, prompt.message_id).account_id = home
+        session.get_one(Message, prompt.message_id).account_id = home
+    age(db, prompt.message_id)
+    assert recovery.recover(db) == [prompt.message_id]
+    assert [counted(db, account, at) for at in (yesterday, now())] == [0, 1]
+    assert counted(db, home, yesterday) == 1
+
+
+def test_a_question_of_which_something_is_still_held_is_not_given_back(db: Database, account: AccountId) -> None:
+    prompt = question(db, account, now())
+    hold = hold_for(db, prompt)
+    with db.session() as session:
+        session.get_one(Hold, hold.id).terms = {}
+    age(db, prompt.message_id)
+    assert recovery.recover(db) == [prompt.message_id]
+    assert rows(db, Hold) == 1, "it cannot be settled, and may be charged later"
+    assert counted(db, account, now()) == 1
+
+
+async def test_a_step_after_the_turn_was_lost_is_not_one_that_the_person_stopped(make_room: MakeRoom) -> None:
+    thinking = asyncio.Event()
+
+    async def script(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[Piece]:
+        if not results(messages):
+            yield calls(("search", '{"query": "sky"}'))
+            return
+        thinking.set()
+        await asyncio.Event().wait()
+        yield "never"
+
+    room = make_room(scripted(script))
+    library = cast(Library, room.services.valyu)
+    library.gate = asyncio.Event()
+    prompt = await room.ask()
+    await library.arrived.acquire()
+    age(room.db, prompt.message_id, timedelta(minutes=1))
+    assert recovery.recover(room.db) == [prompt.message_id], "another process takes it for dead"
+    library.gate.set()
+    saved = await room.ended(prompt)
+    assert saved.status == "interrupted"
+    assert not room.answers._live[prompt.message_id].stop_requested, "so that `Payer.stopped` says no"
+    late = [event for event in room.rows(UsageEvent) if event.bearer == "platform" and event.kind == "model"]
+    assert [event.charge_nanousd for event in late] == ([0] if thinking.is_set() else [])
+    room.assert_nothing_is_open()

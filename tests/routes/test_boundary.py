@@ -8,9 +8,10 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
 
 from chatapp.routes.boundary import Boundary
 from chatapp.settings import load
@@ -58,9 +59,30 @@ async def test_the_id_that_is_shown_is_the_one_that_is_logged(
     assert "/secret/path" in str(record.exc_info[1])
 
 
-async def test_an_answer_that_has_begun_is_broken_off_and_nothing_is_added_to_it(client: httpx.AsyncClient) -> None:
+async def test_an_answer_that_has_begun_is_broken_off_and_nothing_is_added_to_it(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(OSError, match="No space left"):
         await client.get("/half")
+    assert [ID.search(record.getMessage()) is not None for record in caplog.records] == [True]
+
+
+async def test_a_client_that_went_away_is_no_error_of_ours(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def gone(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ClientDisconnect
+
+    async def nothing() -> Message:
+        return {"type": "http.disconnect"}
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await Boundary(gone, load({}))({"type": "http", "method": "POST", "path": "/x", "headers": []}, nothing, send)
+    assert (sent, caplog.records) == ([], [])
 
 
 async def test_what_goes_well_passes_untouched(client: httpx.AsyncClient) -> None:
