@@ -19,7 +19,7 @@ run: $(VENV)/.run  ## Start the app, with emulators where no key is set, at http
 test: $(VENV)/.dev .browser  ## All tests (Chromium is installed by apt where it is missing and you are root)
 	@python -m pytest -n 4 -m "not browser and not long" $(PYTEST_ARGS) && python -m pytest -n 3 --dist loadscope -m "browser and not long" $(PYTEST_ARGS)
 
-long: $(VENV)/.dev .browser  ## The tests that search, kill and measure for minutes; make test leaves them out
+long: $(VENV)/.dev .browser  ## The tests of make chaos and make bench, which make test leaves out
 	@python -m pytest -n 3 --dist worksteal -m long $(PYTEST_ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, and the import arrows

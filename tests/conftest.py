@@ -37,9 +37,9 @@ BUILT = ("browser", "chaos", "benchmarks", "workers")
 """The folders whose tests drive the built app in a real Chromium, so that they can be run apart from all others."""
 
 
-LONG = ("tests/billing/test_machine.py", "tests/agent/test_served_and_entered.py", "tests/chaos/test_run.py",
-        "tests/benchmarks/test_billing_bench.py")
-"""What searches, kills and measures for minutes: `make long`, not in CI, so that `make test` stays below ten."""
+LONG = ("tests/chaos/test_run.py", "tests/benchmarks/test_billing_bench.py")
+"""What runs `make chaos` and `make bench` in small: `make long`, not in CI, so that `make test` stays near ten minutes.
+"""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -35,9 +35,6 @@ def event_of(
     real = price(cost_usd, markup=hold.markup, billable=billable)
     charge_nanousd = min(real.charge_nanousd, hold.amount_nanousd)
     overrun_nanousd = real.charge_nanousd - charge_nanousd
-    if overrun_nanousd:
-        _log.error("Step %s of %s cost more than its bound: the platform bears %s nano-dollars.",
-                   hold.id, hold.name, overrun_nanousd)
     return UsageEvent(
         id=hold.id, account_id=hold.account_id, turn_id=hold.turn_id, thread_id=hold.thread_id, kind=hold.kind,
         provider=hold.provider, name=hold.name, billable=billable, quantities=dict(quantities),
@@ -49,6 +46,9 @@ def event_of(
 
 def enter(session: Session, event: UsageEvent) -> None:
     """Add the row in the caller's transaction, count it, and queue it for Polar."""
+    if event.overrun_nanousd > 0 and not event.corrects:
+        _log.error("Step %s of %s cost more than its bound: the platform bears %s nano-dollars.",
+                   event.id, event.name, event.overrun_nanousd)
     balances.enter(session, event)
     run(session, _ENTERING, columns_of(event))
     outbox.enqueue(session, CHANNEL, event.id, payload_of(event), event.account_id, due=event.occurred_at)

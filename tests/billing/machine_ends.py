@@ -191,7 +191,6 @@ class EndsMachine(StepsMachine):
                 turn.account.asked[day_of(turn.admitted_at)] -= 1
         self.end(turn)
 
-    @precondition(lambda self: self.model.turns or self.batches or self.heard)
     @rule(process=PROCESS, restarts=st.booleans())
     def crash_of(self, process: int, restarts: bool) -> None:
         self.crash(process)
