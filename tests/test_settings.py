@@ -215,6 +215,7 @@ def test_operators_are_named_with_commas_between_them() -> None:
 @pytest.mark.parametrize(("text", "limit"), [("", None), ("50", Decimal(50)), (" 49.50 ", Decimal("49.50"))])
 def test_the_operators_spend_limit_is_dollars(text: str, limit: Decimal | None) -> None:
     assert load({"SPEND_LIMIT_USD": text}).spend_limit_usd == limit
+    assert load({"SPEND_LIMIT_MAX_USD": text}).spend_limit_max_usd == (limit or 1000)
 
 
 @pytest.mark.parametrize("text", ["0", "0.00", "-5", "1e3", "NaN", "$50", "50.001", "1,000", "off", "9" * 40, "٥٠"])

@@ -89,12 +89,14 @@ def _settings_menu() -> rx.Component:
                 rx.el.dt("Used this period"),
                 rx.el.dd(Viewer.spent, rx.el.br(), rx.el.span(Viewer.spent_note, class_name="muted small"),
                          id="used-this-period"))),
+            rx.cond(Viewer.limit != "", rx.fragment(rx.el.dt("Spending limit"), rx.el.dd(Viewer.limit))),
             rx.cond(Viewer.quota_text != "", rx.fragment(rx.el.dt("Today"), rx.el.dd(Viewer.quota_text))),
             rx.cond(Viewer.ends_on != "", rx.fragment(rx.el.dt("Ends on"), rx.el.dd(Viewer.ends_on))),
         ),
         rx.el.hr(),
         rx.cond(Viewer.signed_in, rx.fragment(
-            rx.el.button("Plans", type="button", class_name="item", on_click=PlanDialog.show,
+            rx.el.button(rx.cond(Viewer.limit != "", "Plans and limit", "Plans"), type="button", class_name="item",
+                         on_click=PlanDialog.show,
                          custom_attrs={"popoverTarget": "settings", "popoverTargetAction": "hide"}),
             rx.cond(Viewer.subscribed, post_form(
                 rx.el.button("Manage subscription", type="submit", class_name="item"),

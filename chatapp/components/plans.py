@@ -1,4 +1,4 @@
-"""The dialog with the two plans and the way to Valyu."""
+"""The dialog with the spend limit, the two plans and the way to Valyu."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from chatapp.billing.catalog import PAY_PER_USE, UNLIMITED, Plan
 from chatapp.components.addresses import api
 from chatapp.components.icons import icon
 from chatapp.components.native import Modal, post_form
-from chatapp.state.plan import PlanDialog
+from chatapp.state.plan import PlanDialog, SpendLimit
 from chatapp.state.runtime import runtime
 from chatapp.state.viewer import Viewer
 
@@ -26,11 +26,34 @@ def plan_dialog() -> rx.Component:
                         rx.el.strong(PlanDialog.resets), ".",
                         class_name="muted")),
         rx.cond(Viewer.problem != "", update_payment()),
+        rx.cond(Viewer.limit != "", _spend_limit()),
         rx.cond(Viewer.signed_in, _offers(), _sign_up_first()),
         rx.el.p("Rather use the search yourself? ",
                 rx.el.a("Become a Valyu customer", href=runtime().services.settings.valyu_signup_url, target="_blank",
                         rel="noopener"), ".", class_name="small muted"),
         open=PlanDialog.is_open, label="Plans", on_close=PlanDialog.close,
+    )
+
+
+def _spend_limit() -> rx.Component:
+    """Where who pays per use says how much at most. Before the plans: to raise it is what most come for."""
+    described = {"aria-invalid": rx.cond(SpendLimit.error != "", "true", "false"),
+                 "aria-describedby": "limit-said limit-hint"}
+    return rx.el.form(
+        rx.el.label("Spending limit per period, in dollars", html_for="limit"),
+        rx.el.div(
+            rx.el.input(id="limit", name="limit", placeholder=Viewer.limit, required=True, input_mode="decimal",
+                        auto_complete="off", custom_attrs=described),
+            rx.el.button("Change limit", type="submit", class_name="button"),
+            class_name="row",
+        ),
+        rx.el.p(
+            rx.cond(SpendLimit.error != "", rx.el.span(SpendLimit.error, class_name="error-text")),
+            rx.cond(SpendLimit.saved != "", rx.el.span(SpendLimit.saved)),
+            id="limit-said", role="status"),
+        rx.el.p("Now ", rx.el.strong(Viewer.limit), ", of which ", rx.el.strong(Viewer.spent),
+                " is used. Nothing is answered beyond it.", id="limit-hint", class_name="hint"),
+        on_submit=SpendLimit.save, class_name="field spend-limit",
     )
 
 

@@ -78,7 +78,8 @@ class _Reader(VendorVariables):
             listen_port=self._port(),
             trusted_proxies=self._proxies(),
             model_prices=model_prices,
-            spend_limit_usd=self._spend_limit(),
+            spend_limit_usd=self._dollars("SPEND_LIMIT_USD"),
+            spend_limit_max_usd=self._dollars("SPEND_LIMIT_MAX_USD") or Settings.spend_limit_max_usd,
         )
         if self._problems:
             lines = "\n".join(f"  - {problem}" for problem in self._problems)
@@ -144,15 +145,14 @@ class _Reader(VendorVariables):
             self._problem("MAIL_FROM", "must be a sender whose domain is verified at Resend: Name <mail@your.domain>")
         return value
 
-    def _spend_limit(self) -> Decimal | None:
-        value = self._get("SPEND_LIMIT_USD", "")
+    def _dollars(self, name: str) -> Decimal | None:
+        value = self._get(name, "")
         if not value:
             return None
-        limit = Decimal(value) if _DOLLARS.fullmatch(value) else Decimal(0)
-        if not limit:
-            self._problem("SPEND_LIMIT_USD", f"is {value!r}; write dollars such as 50 or 49.50, or leave it out for "
-                          "the plan's own")
-        return limit
+        amount = Decimal(value) if _DOLLARS.fullmatch(value) else Decimal(0)
+        if not amount:
+            self._problem(name, f"is {value!r}; write dollars such as 50 or 49.50, or leave it out")
+        return amount
 
     def _operator_emails(self) -> tuple[str, ...]:
         addresses = [part.strip() for part in self._get("OPERATOR_EMAILS", "").split(",") if part.strip()]

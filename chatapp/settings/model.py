@@ -67,6 +67,7 @@ class Settings:
         operator_emails: who is told when the books do not agree.
         spend_limit_usd: what a pay-per-use customer may be charged per period until they choose a limit themselves;
             None for the plan's own.
+        spend_limit_max_usd: the most that they may choose, unless the limit that they began with is larger.
     """
 
     mode: AppMode
@@ -94,6 +95,7 @@ class Settings:
     model_prices: Mapping[str, ModelPrice] = field(default_factory=dict)
     operator_emails: tuple[str, ...] = ()
     spend_limit_usd: Decimal | None = None
+    spend_limit_max_usd: Decimal = Decimal(1000)
 
     @property
     def port(self) -> int:

@@ -1,17 +1,20 @@
-"""The dialog that offers the plans when a limit is reached, or when somebody asks for it."""
+"""The dialog that offers the plans when a limit is reached, or when somebody asks for it; and the spend limit in it."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import reflex as rx
 
-from chatapp.billing import admission
+from chatapp.billing import admission, limits
 from chatapp.billing.entitlements import SpendingRefused
+from chatapp.billing.limits import LimitRefused
+from chatapp.billing.money import format_usd
 from chatapp.db import now
 from chatapp.ids import AccountId
 from chatapp.state.runtime import runtime
-from chatapp.state.viewer import Viewer
+from chatapp.state.viewer import Viewer, session_of
 
 
 class PlanDialog(rx.State):
@@ -39,10 +42,39 @@ class PlanDialog(rx.State):
     async def show(self) -> None:
         """Open the dialog because the person wants to see the plans."""
         self.reason, self.resets = "", ""
+        (await self.get_state(SpendLimit)).reset()
         await (await self.get_state(Viewer))._load()
         self.is_open = True
+
+    async def _look_again(self, account_id: AccountId) -> None:
+        """The limit has changed: show it, and say no longer what may not be so any more."""
+        self.reason, self.resets = "", ""
+        await (await self.get_state(Viewer))._load()
+        await self._show_limit(account_id)
 
     @rx.event
     def close(self) -> None:
         """Close it."""
         self.is_open = False
+
+
+class SpendLimit(rx.State):
+    """The form in which a customer chooses their spend limit, and what came of it."""
+
+    error: str = ""
+    saved: str = ""
+
+    @rx.event
+    async def save(self, form: dict[str, Any]) -> None:
+        """Set the limit of the session's own account."""
+        session, services = await session_of(self), runtime().services
+        account_id = AccountId(session.account_id if session else "")
+        self.error, self.saved = "", ""
+        try:
+            limit = await asyncio.to_thread(limits.choose, services.db, services.settings, account_id,
+                                            form.get("limit"), now())
+        except LimitRefused as refusal:
+            self.error = refusal.text
+            return
+        self.saved = f"Your limit is now {format_usd(limit).removesuffix('.00')} per period."
+        await (await self.get_state(PlanDialog))._look_again(account_id)

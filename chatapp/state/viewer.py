@@ -47,6 +47,7 @@ class Viewer(rx.State):
     problem: str = ""
     spent: str = ""
     spent_note: str = ""
+    limit: str = ""
     quota_text: str = ""
 
     _account_id: str = ""
@@ -69,6 +70,7 @@ class Viewer(rx.State):
         self.ends_on = _day(shown["cancels_at"])
         self.spent = format_usd(shown["spent_nanousd"] if plan.billable else shown["cost_nanousd"])
         self.spent_note = "to be billed" if plan.billable else f"included in {plan.name}"
+        self.limit = (shown["spend_limit"] or "").removesuffix(".00")
         self.quota_text = ", ".join(f"{quota['left']} of {quota['limit']} {quota['name']} left"
                                     for quota in shown["quotas"])
 

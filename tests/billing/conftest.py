@@ -28,6 +28,8 @@ PRICES = UnitPrices("openai", "gpt-x", "test", {
 })
 BOUND = {"input_tokens": 1000, "output_tokens": 100}
 """Costs $0.0035, is charged $0.0042 at 20 %."""
+CHARGE = 4_200_000
+"""What BOUND is charged."""
 
 
 @pytest.fixture

@@ -18,10 +18,7 @@ from chatapp.billing.pricing import UnpricedQuantity
 from chatapp.billing.reconcile import local_differences
 from chatapp.db import Database
 from chatapp.models import Hold, OutboxMessage, UsageEvent
-from tests.billing.conftest import BOUND, PRICES, Place, balance, entitlement, new_account, set_limit
-
-CHARGE = 4_200_000
-"""What BOUND is charged."""
+from tests.billing.conftest import BOUND, CHARGE, PRICES, Place, balance, entitlement, new_account, set_limit
 
 
 def at_once(count: int, work: Callable[[int], object]) -> list[object]:
