@@ -115,5 +115,14 @@ def _successor(
                       terms={**event.terms, "reason": reason}, **{**same, **figures})
 
 
+def corrected_id(event_id: str) -> str:
+    """The id of the row that stands in place of a corrected one; whether there is one, it does not say."""
+    return _derived(event_id, CORRECTED)
+
+
 def _id(event: UsageEvent, status: str) -> str:
-    return str(uuid.uuid5(uuid.UUID(event.id), status))
+    return _derived(event.id, status)
+
+
+def _derived(event_id: str, status: str) -> str:
+    return str(uuid.uuid5(uuid.UUID(event_id), status))

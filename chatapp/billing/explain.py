@@ -11,6 +11,7 @@ from decimal import Context, Decimal, localcontext
 from sqlmodel import Session, select
 
 from chatapp.billing import pricing
+from chatapp.billing.corrections import corrected_id
 from chatapp.billing.ledger import CHANNEL
 from chatapp.billing.money import format_usd, usd
 from chatapp.billing.pricing import Applied, UnitPrices
@@ -30,7 +31,7 @@ def explain(db: Database, event_id: str) -> str | None:
             return None
         with localcontext(_EXACT):
             lines = [*_head(event), *_cost(event), *_charge(event)]
-        return "\n".join([*lines, f"delivery: {_delivery(session, event_id)}"])
+        return "\n".join([*lines, *_later(session, event_id), f"delivery: {_delivery(session, event_id)}"])
 
 
 def _head(event: UsageEvent) -> Iterator[str]:
@@ -40,6 +41,13 @@ def _head(event: UsageEvent) -> Iterator[str]:
     if event.corrects:
         reason = f": {event.terms['reason']}" if event.terms.get("reason") else ""
         yield f"{_SIGNED.get(event.status, 'corrects')} row {event.corrects}{reason}"
+
+
+def _later(session: Session, event_id: str) -> Iterator[str]:
+    """The row that stands in this one's place, if it was corrected."""
+    standing = session.exec(select(UsageEvent).where(UsageEvent.id == corrected_id(event_id))).one_or_none()
+    if standing is not None:
+        yield f"taken back since: row {standing.id} stands in its place, charged {format_usd(standing.charge_nanousd)}"
 
 
 def _cost(event: UsageEvent) -> Iterator[str]:

@@ -151,7 +151,10 @@ def test_a_correction_explains_both_of_its_rows(db: Database, place: Place) -> N
     assert f"takes back row {hold.id}" in taken_back
     assert "  -294 input_tokens × $0.0000025 = -$0.0007350" in taken_back
     assert "charged -$0.001002" in taken_back
-    assert "estimated" in text(db, hold.id)
+    estimate = text(db, hold.id)
+    assert "estimated" in estimate
+    assert f"taken back since: row {right.id} stands in its place, charged $0.00084" in estimate
+    assert "taken back since" not in said + taken_back
 
 
 def test_a_correction_that_costs_more_is_borne_by_the_platform(db: Database, place: Place) -> None:
