@@ -222,3 +222,9 @@ def test_the_operators_spend_limit_is_dollars(text: str, limit: Decimal | None) 
 def test_a_spend_limit_that_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=r"SPEND_LIMIT_USD .* write dollars"):
         load({"SPEND_LIMIT_USD": text})
+
+
+def test_customers_can_always_choose_at_least_a_dollar() -> None:
+    assert load({"SPEND_LIMIT_USD": "0.50"}).spend_limit_usd == Decimal("0.50")
+    with pytest.raises(SettingsError, match="SPEND_LIMIT_MAX_USD"):
+        load({"SPEND_LIMIT_MAX_USD": "0.99"})

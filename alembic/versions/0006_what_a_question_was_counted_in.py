@@ -1,6 +1,7 @@
 """What a question was counted in
 
-So that one that came to nothing is given back with the end of its turn, whichever process ends it.
+So that one that came to nothing is given back with the end of its turn, whichever process ends it. Of the turns that
+run while this is applied, that is not known: their questions stay counted.
 
 Revision ID: 0006
 Revises: 0005

@@ -100,7 +100,12 @@ def settle_dead(db: Database, row: Hold, now: datetime, *, turn_died: bool = Fal
 def turn_total(db: Database, turn_id: str) -> Total:
     """What a turn has cost and what is charged for it, without what the platform bears."""
     with db.reading() as session:
-        return _total(session, UsageEvent.turn_id == turn_id, UsageEvent.bearer == CUSTOMER)
+        return turn_total_in(session, turn_id)
+
+
+def turn_total_in(session: Session, turn_id: str) -> Total:
+    """`turn_total` within the caller's transaction."""
+    return _total(session, UsageEvent.turn_id == turn_id, UsageEvent.bearer == CUSTOMER)
 
 
 def _standing(session: Session, late: UsageEvent) -> UsageEvent:
@@ -110,7 +115,9 @@ def _standing(session: Session, late: UsageEvent) -> UsageEvent:
         raise UnknownHold(f"Hold {late.id} is not open and has no ledger row: it was released.")
     if not corrections.is_presumed(settled):
         return settled
-    balances.current(session, late.account_id, late.occurred_at)  # the account's lock, for `_borne`
+    balances.current(session, late.account_id, late.occurred_at)  # the account's lock, for what is read from here on
+    if (done := session.get(UsageEvent, corrections.corrected_id(settled.id))) is not None:
+        return done
     # What the platform bears it goes on bearing; what is the customer's it may take over, as at first.
     bearer = PLATFORM if settled.bearer == PLATFORM or _borne(session, late, late.occurred_at) else CUSTOMER
     if not late.exact and bearer == settled.bearer:
@@ -126,9 +133,11 @@ def _borne(session: Session, event: UsageEvent, now: datetime) -> bool:
     """
     if event.bearer == CUSTOMER:
         return False
+    mine = (UsageEvent.account_id == event.account_id, UsageEvent.occurred_at > now - timedelta(days=1))
+    taken_back = select(UsageEvent.corrects).where(*mine, UsageEvent.status == corrections.REVERSAL)
     borne = session.exec(select(func.coalesce(func.sum(UsageEvent.cost_nanousd), 0)).where(
-        UsageEvent.account_id == event.account_id, UsageEvent.occurred_at > now - timedelta(days=1),
-        UsageEvent.bearer == PLATFORM, UsageEvent.status != corrections.REVERSAL)).one()
+        *mine, UsageEvent.bearer == PLATFORM, UsageEvent.status != corrections.REVERSAL,
+        col(UsageEvent.id).not_in(taken_back))).one()
     return int(borne) + event.cost_nanousd <= MOST_BORNE_NANOUSD
 
 

@@ -49,7 +49,7 @@ def choose(db: Database, settings: Settings, account_id: str, typed: object, now
         plan = subscriptions.plan_in(session, account_id, settings, now)
         if not plan.billable or plan.spend_limit_usd is None:
             raise LimitRefused("Your plan has no spending limit.")
-        limit = _amount(typed, most_usd=max(settings.spend_limit_max_usd, plan.spend_limit_usd))
+        limit = _amount(typed, most_usd=settings.spend_limit_max_usd)
         balances.current(session, account_id, now).spend_limit_nanousd = limit
     return limit
 
@@ -59,5 +59,5 @@ def _amount(typed: object, *, most_usd: Decimal) -> int:
     amount = Decimal(re.sub(r"[$, ]", "", text)) if _AMOUNT.fullmatch(text) else Decimal(0)
     if not LEAST_USD <= amount <= most_usd:
         least, most = (format_usd(floor_nanousd(usd)).removesuffix(".00") for usd in (LEAST_USD, most_usd))
-        raise LimitRefused(f"Write an amount from {least} to {most}, such as 50.")
+        raise LimitRefused(f"Write an amount from {least} to {most}, with a point before the cents.")
     return floor_nanousd(amount)

@@ -48,9 +48,10 @@ def plan_in(session: Session, account_id: str, settings: Settings, now: datetime
     plan = _subscribed(session.get(Subscription, account_id), now) or _unsubscribed(session, account_id)
     if not settings.limits:
         return without_limits(plan)
-    if plan.spend_limit_usd is None or settings.spend_limit_usd is None:
+    if plan.spend_limit_usd is None:
         return plan
-    return replace(plan, spend_limit_usd=settings.spend_limit_usd)
+    begun = plan.spend_limit_usd if settings.spend_limit_usd is None else settings.spend_limit_usd
+    return replace(plan, spend_limit_usd=min(begun, settings.spend_limit_max_usd))
 
 
 def payment_due(session: Session, account_id: str) -> bool:

@@ -106,7 +106,7 @@ async def _keep(prompt: Prompt, services: Services, live: LiveAnswer, writer: as
             continue
         stored += len(fresh)
         if said != "go on" and writer is not None:
-            live.stop_requested = said == "stop"
+            live.stop_requested |= said == "stop"
             writer.cancel()
             return
 

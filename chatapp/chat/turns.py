@@ -127,7 +127,6 @@ def save(db: Database, message_id: MessageId, draft: Draft, *, status: str, erro
     came to nothing, and cost the customer nothing, is given back to the quotas that it was counted in.
     """
     holds.sweep_turn(db, message_id, now())
-    total = ledger.turn_total(db, message_id)
     with db.session() as session:
         thread, message = _locked(session, message_id)
         if message.status != "streaming":
@@ -141,7 +140,9 @@ def save(db: Database, message_id: MessageId, draft: Draft, *, status: str, erro
         touch(session, thread)
         # The turn first: this waits for a checkpoint under way, whose chunk must be found here.
         ended = session.exec(delete(Turn).where(col(Turn.id) == message_id).returning(col(Turn.counted))).all()
-        if status in CAME_TO_NOTHING and total.cost_nanousd == 0 and not _holds(session, message_id):
+        held = _holds(session, message_id)  # before the total: what is settled in between is in the total then
+        total = ledger.turn_total_in(session, message_id)
+        if status in CAME_TO_NOTHING and total.cost_nanousd == 0 and not held:
             admission.uncount(session, [(account, quota, datetime.fromisoformat(start))
                                         for counted, in ended for account, quota, start in counted])
         chunks.store_rest(session, db, message_id, draft.operations)

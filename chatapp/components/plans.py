@@ -47,10 +47,10 @@ def _spend_limit() -> rx.Component:
             rx.el.button("Change limit", type="submit", class_name="button"),
             class_name="row",
         ),
-        rx.el.p(
-            rx.cond(SpendLimit.error != "", rx.el.span(SpendLimit.error, class_name="error-text")),
-            rx.cond(SpendLimit.saved != "", rx.el.span(SpendLimit.saved)),
-            id="limit-said", role="status"),
+        rx.el.div(
+            rx.cond(SpendLimit.error != "", rx.el.p(SpendLimit.error, class_name="error-text", role="alert")),
+            rx.el.p(SpendLimit.saved, role="status"),
+            id="limit-said"),
         rx.el.p("Now ", rx.el.strong(Viewer.limit), ", of which ", rx.el.strong(Viewer.spent),
                 " is used. Nothing is answered beyond it.", id="limit-hint", class_name="hint"),
         on_submit=SpendLimit.save, class_name="field spend-limit",

@@ -40,9 +40,9 @@ class Boundary:
 
         try:
             await self.app(scope, receive, sending)
-        except ClientDisconnect:
-            return  # whoever sent the request has gone away: there is nobody to answer, and nothing of ours is wrong
         except Exception as error:
+            if isinstance(error, ClientDisconnect) and not begun:
+                return  # whoever sent the request has gone away: nobody to answer, and nothing of ours is wrong
             error_id = uuid4().hex[:8]
             _log.error("%s %s failed (error %s)", scope["method"], scope["path"], error_id, exc_info=error)
             if begun:

@@ -79,7 +79,7 @@ class _Reader(VendorVariables):
             trusted_proxies=self._proxies(),
             model_prices=model_prices,
             spend_limit_usd=self._dollars("SPEND_LIMIT_USD"),
-            spend_limit_max_usd=self._dollars("SPEND_LIMIT_MAX_USD") or Settings.spend_limit_max_usd,
+            spend_limit_max_usd=self._dollars("SPEND_LIMIT_MAX_USD", least=1) or Settings.spend_limit_max_usd,
         )
         if self._problems:
             lines = "\n".join(f"  - {problem}" for problem in self._problems)
@@ -145,12 +145,12 @@ class _Reader(VendorVariables):
             self._problem("MAIL_FROM", "must be a sender whose domain is verified at Resend: Name <mail@your.domain>")
         return value
 
-    def _dollars(self, name: str) -> Decimal | None:
+    def _dollars(self, name: str, *, least: int = 0) -> Decimal | None:
         value = self._get(name, "")
         if not value:
             return None
         amount = Decimal(value) if _DOLLARS.fullmatch(value) else Decimal(0)
-        if not amount:
+        if not amount or amount < least:
             self._problem(name, f"is {value!r}; write dollars such as 50 or 49.50, or leave it out")
         return amount
 

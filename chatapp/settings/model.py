@@ -67,7 +67,7 @@ class Settings:
         operator_emails: who is told when the books do not agree.
         spend_limit_usd: what a pay-per-use customer may be charged per period until they choose a limit themselves;
             None for the plan's own.
-        spend_limit_max_usd: the most that they may choose, unless the limit that they began with is larger.
+        spend_limit_max_usd: the most that they may begin with or choose; one that was chosen before stays.
     """
 
     mode: AppMode

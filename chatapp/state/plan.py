@@ -13,6 +13,7 @@ from chatapp.billing.limits import LimitRefused
 from chatapp.billing.money import format_usd
 from chatapp.db import now
 from chatapp.ids import AccountId
+from chatapp.state.price import NextPrice
 from chatapp.state.runtime import runtime
 from chatapp.state.viewer import Viewer, session_of
 
@@ -65,7 +66,7 @@ class SpendLimit(rx.State):
     saved: str = ""
 
     @rx.event
-    async def save(self, form: dict[str, Any]) -> None:
+    async def save(self, form: dict[str, Any]) -> Any:  # noqa: ANN401 - Reflex' event specs
         """Set the limit of the session's own account."""
         session, services = await session_of(self), runtime().services
         account_id = AccountId(session.account_id if session else "")
@@ -75,6 +76,7 @@ class SpendLimit(rx.State):
                                             form.get("limit"), now())
         except LimitRefused as refusal:
             self.error = refusal.text
-            return
+            return None
         self.saved = f"Your limit is now {format_usd(limit).removesuffix('.00')} per period."
         await (await self.get_state(PlanDialog))._look_again(account_id)
+        return NextPrice.load

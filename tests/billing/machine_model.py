@@ -117,6 +117,7 @@ class MRow:
     presumed: bool = False
     """A sweep's estimate."""
     reversal: bool = False
+    taken_back: bool = False
 
 
 @dataclass
@@ -241,12 +242,13 @@ class Model:
         """Whether the platform pays for one more step of the account: not above a dollar within a day."""
         borne = sum(row.cost for row in self.rows.values()
                     if row.account == account.id and not row.customers and row.at > now - timedelta(days=1)
-                    and not row.reversal)
+                    and not row.reversal and not row.taken_back)
         return borne + cost <= MOST_BORNE
 
     def corrected(self, hold: MHold, cost: Fraction, at: datetime, *, customers: bool) -> tuple[MRow, MRow]:
         """The two rows by which a sweep's estimate is replaced by what came late: never to the customer's harm."""
         old = self.rows[hold.id]
+        self.rows[hold.id] = replace(old, taken_back=True)
         charge = min(nano(cost * hold.turn.terms.factor), old.charge) if customers else 0
         return (replace(old, cost=-old.cost, charge=-old.charge, at=at, presumed=False, reversal=True),
                 MRow(old.account, old.turn, nano(cost), charge, customers == old.customers, at, customers))

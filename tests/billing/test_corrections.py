@@ -146,6 +146,31 @@ def test_what_is_taken_back_makes_no_room_for_more_that_the_platform_bears(
     assert [borne("0.9", NOON).bearer, borne("0.9", NOON).bearer] == ["platform", "customer"]
 
 
+def test_a_step_that_was_corrected_counts_once_towards_what_the_platform_bears(
+    db: Database, account: str, place: Place
+) -> None:
+    half = Decimal("0.5")
+    hold = place(bound_cost_usd=half, prices=None, quantities_bound={"calls": 1})
+    assert holds.sweep(db, NOON + timedelta(minutes=30)) == 1
+    for _ in range(2):
+        late = ledger.settle(db, hold, {"calls": 1}, exact=True, status="ok", cost_usd=half, now=LATER)
+        assert (late.status, late.bearer) == ("corrected", "platform")
+    other = place(bound_cost_usd=half, prices=None)
+    assert ledger.settle(db, other, {}, exact=False, status="failed", bearer="platform", cost_usd=half,
+                         now=LATER).bearer == "platform"
+
+
+def test_the_same_late_figures_again_find_the_row_that_stands(db: Database, account: str, place: Place) -> None:
+    hold = place(bound_cost_usd=Decimal("0.6"), prices=None, quantities_bound={"calls": 1})
+    full = place(bound_cost_usd=Decimal("0.9"), prices=None, quantities_bound={"calls": 1})
+    ledger.settle(db, full, {}, exact=False, status="failed", bearer="platform", cost_usd=Decimal("0.9"), now=NOON)
+    assert holds.sweep(db, NOON + timedelta(minutes=30)) == 1
+    tomorrow = NOON + timedelta(days=2)
+    found = [ledger.settle(db, hold, {"calls": 1}, exact=False, status="failed", bearer="platform",
+                           cost_usd=Decimal("0.6"), now=tomorrow) for _ in range(3)]
+    assert {(row.id, row.status, row.bearer) for row in found} == {(found[0].id, "corrected", "platform")}
+
+
 def test_a_late_word_that_the_platform_pays_is_bounded_too(db: Database, account: str, place: Place) -> None:
     for dollars, bearer in (("0.8", "platform"), ("0.9", "customer")):
         hold = place(bound_cost_usd=Decimal(dollars), prices=None, quantities_bound={"calls": 1})

@@ -14,6 +14,7 @@ from chatapp.billing.entitlements import SpendLimitReached
 from chatapp.billing.limits import LimitRefused
 from chatapp.billing.money import NANO_PER_USD
 from chatapp.billing.status import status
+from chatapp.billing.subscriptions import plan_of
 from chatapp.db import Database
 from chatapp.settings import Settings, load
 from tests.billing.conftest import CHARGE, Place, balance, new_account, set_limit, subscribe
@@ -89,7 +90,7 @@ def test_the_operator_says_how_much_can_be_chosen(db: Database, account: str, no
     subscribe(db, account, PAY_PER_USE)
     strict = load({"LIMITS": "on", "SPEND_LIMIT_USD": "10", "SPEND_LIMIT_MAX_USD": "20"})
     assert limits.choose(db, strict, account, "20", now) == 20 * NANO_PER_USD
-    with pytest.raises(LimitRefused, match=r"from \$1 to \$20,"):
+    with pytest.raises(LimitRefused, match=r"^Write an amount from \$1 to \$20, with a point before the cents\.$"):
         limits.choose(db, strict, account, "21", now)
-    begun = load({"LIMITS": "on", "SPEND_LIMIT_USD": "5000"})
-    assert limits.choose(db, begun, account, "5000", now) == 5000 * NANO_PER_USD
+    careful = load({"LIMITS": "on", "SPEND_LIMIT_USD": "500", "SPEND_LIMIT_MAX_USD": "50"})
+    assert plan_of(db, account, careful, now).spend_limit_usd == 50, "nobody begins above it either"

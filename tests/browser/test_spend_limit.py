@@ -44,11 +44,12 @@ def test_a_reached_limit_is_raised_where_it_is_said_and_the_question_goes_on(
     expect(field).to_have_accessible_description(re.compile("^Write an amount"))
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]  # a TypedDict of the same two keys
     assert_fits(page)
-    field.fill("$25")
+    field.fill("$2")
     field.press("Enter")
-    expect(dialog).to_contain_text("Your limit is now $25 per period.")
+    expect(dialog).to_contain_text("Your limit is now $2 per period.")
     expect(dialog.get_by_role("heading", name="Choose how you pay")).to_be_visible()
-    expect(dialog).to_contain_text("Now $25")
+    expect(dialog).to_contain_text("Now $2,")
+    expect(page.locator("#next-price")).to_contain_text(re.compile(r"at most \$1\.9\d", re.IGNORECASE))
     dialog.get_by_role("button", name="Close").click()
     expect(dialog).to_be_hidden()
     question = page.get_by_label("Your question")
@@ -57,7 +58,7 @@ def test_a_reached_limit_is_raised_where_it_is_said_and_the_question_goes_on(
     question.press("Enter")
     expect(steps.answers(page)).to_have_count(2)
     steps.wait_for_answer(page)
-    expect(steps.open_settings(page)).to_contain_text("$25")
+    expect(steps.open_settings(page)).to_contain_text("Spending limit$2")
 
 
 def test_who_pays_nothing_by_use_sees_no_limit(page: Page, app: RunningApp) -> None:
