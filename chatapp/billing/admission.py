@@ -8,14 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Executable, bindparam, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
 from chatapp.billing import balances, entitlements, periods, subscriptions
 from chatapp.billing.catalog import Plan
 from chatapp.billing.entitlements import AccountUsage, Entitlement, quota_reached, quota_window
 from chatapp.billing.periods import Period
-from chatapp.billing.sql import statement
+from chatapp.billing.sql import for_each_dialect, run, statement
 from chatapp.db import Database
 from chatapp.models import Account, Balance, QuotaCount, Subscription
 from chatapp.settings import Settings
@@ -39,8 +38,7 @@ def _counting(insert: Any) -> Executable:  # noqa: ANN401 - the dialects' functi
     return made
 
 
-_COUNTING = {"sqlite": _counting(sqlite.insert), "postgresql": _counting(postgresql.insert)}
-"""Made once: to make a statement takes longer than to run it."""
+_COUNTING = for_each_dialect(_counting)
 
 
 def admit(db: Database, settings: Settings, account_id: str, now: datetime) -> Entitlement:
@@ -142,6 +140,6 @@ def _usage(balance: Balance, period: Period, *, payment_due: bool) -> AccountUsa
 
 
 def _count(session: Session, account_id: str, quota: str, window_start: datetime, limit: int) -> bool:
-    counted = session.connection().execute(_COUNTING[session.get_bind().dialect.name], {
+    counted = run(session, _COUNTING, {
         "account_id": account_id, "quota": quota, "window_start": window_start, "limit": limit})
     return counted.first() is not None

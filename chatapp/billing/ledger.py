@@ -67,11 +67,7 @@ def settle(
         row = take(session, hold.id)
         if row is None:
             return _standing(session, event)
-        balances.unreserve(session, row)
-        if hold.bearer == CUSTOMER and not _borne(session, event, now):
-            event = event_of(hold, quantities, cost, exact=exact, status=status, now=now)
-        enter(session, event)
-    return event
+        return _end(session, row, event)
 
 
 def settle_dead(db: Database, row: Hold, now: datetime, *, turn_died: bool = False) -> UsageEvent | None:
@@ -90,22 +86,22 @@ def settle_dead(db: Database, row: Hold, now: datetime, *, turn_died: bool = Fal
         cost = hold.cost_usd(quantities, reported_usd=usd(taken.cost_bound_nanousd))
         bearer: Bearer = CUSTOMER if pricing.has_output(quantities) else PLATFORM
         event = event_of(hold, quantities, cost, exact=False, status="interrupted", bearer=bearer, now=now)
-        balances.unreserve(session, taken)
-        if hold.bearer == CUSTOMER and not _borne(session, event, now):
-            event = event_of(hold, quantities, cost, exact=False, status="interrupted", now=now)
-        enter(session, event)
-    return event
+        return _end(session, taken, event)
 
 
-def turn_total(db: Database, turn_id: str) -> Total:
+def turn_total(session: Session, turn_id: str) -> Total:
     """What a turn has cost and what is charged for it, without what the platform bears."""
-    with db.reading() as session:
-        return turn_total_in(session, turn_id)
-
-
-def turn_total_in(session: Session, turn_id: str) -> Total:
-    """`turn_total` within the caller's transaction."""
     return _total(session, UsageEvent.turn_id == turn_id, UsageEvent.bearer == CUSTOMER)
+
+
+def _end(session: Session, taken: Hold, event: UsageEvent) -> UsageEvent:
+    """Enter the row in place of its hold. What the platform may bear no more is the customer's after all."""
+    balances.unreserve(session, taken)
+    if event.bearer != taken.bearer and not _borne(session, event, event.occurred_at):
+        event = event_of(hold_of(taken), event.quantities, Decimal(event.cost_usd), exact=event.exact,
+                         status=event.status, now=event.occurred_at)
+    enter(session, event)
+    return event
 
 
 def _standing(session: Session, late: UsageEvent) -> UsageEvent:

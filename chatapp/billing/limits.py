@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from chatapp.billing import balances, subscriptions
-from chatapp.billing.money import floor_nanousd, format_usd
+from chatapp.billing.money import floor_nanousd, format_limit
 from chatapp.db import Database
 from chatapp.settings import Settings
 
@@ -58,6 +58,6 @@ def _amount(typed: object, *, most_usd: Decimal) -> int:
     text = typed.strip() if isinstance(typed, str) else ""
     amount = Decimal(re.sub(r"[$, ]", "", text)) if _AMOUNT.fullmatch(text) else Decimal(0)
     if not LEAST_USD <= amount <= most_usd:
-        least, most = (format_usd(floor_nanousd(usd)).removesuffix(".00") for usd in (LEAST_USD, most_usd))
+        least, most = (format_limit(floor_nanousd(usd)) for usd in (LEAST_USD, most_usd))
         raise LimitRefused(f"Write an amount from {least} to {most}, with a point before the cents.")
     return floor_nanousd(amount)

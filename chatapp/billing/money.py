@@ -78,5 +78,10 @@ def format_usd(nanousd: int) -> str:
     return f"{sign}${whole}{point}{cents.rstrip('0').ljust(2, '0')}"
 
 
+def format_limit(nanousd: int) -> str:
+    """An amount that a person chose, as they would write it: `$50`, with cents only where there are any."""
+    return format_usd(nanousd).removesuffix(".00")
+
+
 def _nearest_nano(amount_usd: Decimal) -> int:
     return int((amount_usd * NANO_PER_USD).to_integral_value(rounding=ROUND_HALF_EVEN))

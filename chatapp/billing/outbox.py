@@ -12,10 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import Update, func, or_, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
-from chatapp.billing.sql import run, statement
+from chatapp.billing.sql import for_each_dialect, run, statement
 from chatapp.db import Database, now
 from chatapp.ids import new_id
 from chatapp.models import OutboxMessage
@@ -30,14 +29,14 @@ def enqueue(
     `key` is the idempotency key at the vendor; a message whose key the channel already has stays as it is.
     """
     created = due or now()
-    run(session, _ENQUEUING[session.get_bind().dialect.name], {
+    run(session, _ENQUEUING, {
         "id": new_id(), "channel": channel, "key": key, "account_id": account_id, "payload": payload, "attempts": 0,
         "next_attempt_at": created, "created_at": created, "reason": "",
     })
 
 
-_ENQUEUING = {name: insert(OutboxMessage).on_conflict_do_nothing(index_elements=["channel", "key"])
-              for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))}
+_ENQUEUING = for_each_dialect(
+    lambda insert: insert(OutboxMessage).on_conflict_do_nothing(index_elements=["channel", "key"]))
 
 
 class Claimed(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import CursorResult, Executable
@@ -18,13 +18,21 @@ def insert(session: Session, table: type[SQLModel]) -> Any:  # noqa: ANN401 - th
     return sqlite.insert(table) if session.get_bind().dialect.name == "sqlite" else postgresql.insert(table)
 
 
-def run(session: Session, made: Executable, values: Mapping[str, Any]) -> CursorResult[Any]:
-    """Run a statement that was made once, with values for its parameters, in the session's transaction.
+def for_each_dialect(make: Callable[[Any], Executable]) -> dict[str, Executable]:
+    """A statement that is made once for each database, with the dialect's own `insert`."""
+    return {"sqlite": make(sqlite.insert), "postgresql": make(postgresql.insert)}
 
-    For what every paid step does: to make a statement takes longer than to run it. What the session has pending is not
-    written first, and its objects are not brought up to date.
+
+def run(
+    session: Session, made: Executable | Mapping[str, Executable], values: Mapping[str, Any]
+) -> CursorResult[Any]:
+    """Run a statement that was made once, or `for_each_dialect`, with values for its parameters.
+
+    In the session's transaction, for what every paid step does: to make a statement takes longer than to run it. What
+    the session has pending is not written first, and its objects are not brought up to date.
     """
-    return session.connection().execute(made, values)
+    chosen = made[session.get_bind().dialect.name] if isinstance(made, Mapping) else made
+    return session.connection().execute(chosen, values)
 
 
 def columns_of(row: SQLModel) -> dict[str, Any]:

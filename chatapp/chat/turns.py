@@ -141,7 +141,7 @@ def save(db: Database, message_id: MessageId, draft: Draft, *, status: str, erro
         # The turn first: this waits for a checkpoint under way, whose chunk must be found here.
         ended = session.exec(delete(Turn).where(col(Turn.id) == message_id).returning(col(Turn.counted))).all()
         held = _holds(session, message_id)  # before the total: what is settled in between is in the total then
-        total = ledger.turn_total_in(session, message_id)
+        total = ledger.turn_total(session, message_id)
         if status in CAME_TO_NOTHING and total.cost_nanousd == 0 and not held:
             admission.uncount(session, [(account, quota, datetime.fromisoformat(start))
                                         for counted, in ended for account, quota, start in counted])

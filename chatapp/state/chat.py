@@ -16,7 +16,7 @@ from chatapp.ids import AccountId
 from chatapp.models import Message
 from chatapp.state.chats import Chats
 from chatapp.state.notices import TEXTS
-from chatapp.state.plan import PlanDialog, SpendLimit
+from chatapp.state.plan import PlanDialog
 from chatapp.state.price import NextPrice
 from chatapp.state.runtime import runtime
 from chatapp.state.viewer import Viewer, session_of
@@ -177,7 +177,7 @@ class Chat(rx.State):
         try:
             prompt = await runtime().answers.ask(await self._account(), self._thread_of_page(), question)
         except SpendingRefused as refusal:
-            return await self._offer_plans(refusal)
+            return await (await self.get_state(PlanDialog))._offer(refusal)
         except ChatError as error:
             self.notice = error.text
             return None
@@ -185,12 +185,6 @@ class Chat(rx.State):
             return rx.redirect(f"/chat/{prompt.thread_id}/")
         await self._append(prompt.text, prompt.message_id)
         return list(asked)
-
-    async def _offer_plans(self, refusal: SpendingRefused) -> None:
-        """What it says beside the refusal is as of now, and nothing of an earlier time."""
-        (await self.get_state(SpendLimit)).reset()
-        await (await self.get_state(Viewer))._load()
-        (await self.get_state(PlanDialog))._refuse(refusal)
 
     def _thread_of_page(self) -> str | None:
         """The thread in the address of the page that sent this event; None on the page for a new chat.

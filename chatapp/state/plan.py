@@ -10,7 +10,7 @@ import reflex as rx
 from chatapp.billing import admission, limits
 from chatapp.billing.entitlements import SpendingRefused
 from chatapp.billing.limits import LimitRefused
-from chatapp.billing.money import format_usd
+from chatapp.billing.money import format_limit
 from chatapp.db import now
 from chatapp.ids import AccountId
 from chatapp.state.price import NextPrice
@@ -39,13 +39,19 @@ class PlanDialog(rx.State):
         except SpendingRefused as refusal:
             self._refuse(refusal)
 
+    async def _offer(self, refusal: SpendingRefused | None) -> None:
+        """Open the dialog, after a refusal perhaps: all of it as of now, and nothing of an earlier time."""
+        self.reset()
+        (await self.get_state(SpendLimit)).reset()
+        await (await self.get_state(Viewer))._load()
+        if refusal is not None:
+            self._refuse(refusal)
+        self.is_open = True
+
     @rx.event
     async def show(self) -> None:
         """Open the dialog because the person wants to see the plans."""
-        self.reason, self.resets = "", ""
-        (await self.get_state(SpendLimit)).reset()
-        await (await self.get_state(Viewer))._load()
-        self.is_open = True
+        await self._offer(None)
 
     async def _look_again(self, account_id: AccountId) -> None:
         """The limit has changed: show it, and say no longer what may not be so any more."""
@@ -77,6 +83,6 @@ class SpendLimit(rx.State):
         except LimitRefused as refusal:
             self.error = refusal.text
             return None
-        self.saved = f"Your limit is now {format_usd(limit).removesuffix('.00')} per period."
+        self.saved = f"Your limit is now {format_limit(limit)} per period."
         await (await self.get_state(PlanDialog))._look_again(account_id)
         return NextPrice.load

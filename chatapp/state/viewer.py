@@ -15,7 +15,7 @@ from chatapp.accounts import sessions
 from chatapp.accounts.sessions import Session
 from chatapp.billing import status
 from chatapp.billing.catalog import PLANS
-from chatapp.billing.money import format_usd
+from chatapp.billing.money import format_limit, format_usd
 from chatapp.db import now
 from chatapp.state.runtime import runtime
 
@@ -70,7 +70,8 @@ class Viewer(rx.State):
         self.ends_on = _day(shown["cancels_at"])
         self.spent = format_usd(shown["spent_nanousd"] if plan.billable else shown["cost_nanousd"])
         self.spent_note = "to be billed" if plan.billable else f"included in {plan.name}"
-        self.limit = (shown["spend_limit"] or "").removesuffix(".00")
+        limit = shown["spend_limit_nanousd"]
+        self.limit = "" if limit is None else format_limit(limit)
         self.quota_text = ", ".join(f"{quota['left']} of {quota['limit']} {quota['name']} left"
                                     for quota in shown["quotas"])
 

@@ -122,8 +122,8 @@ class Desk:
         with self.db.reading() as session:
             assert session.exec(select(Hold)).all() == []
             balance = session.get(Balance, self.account_id)
+            total = ledger.turn_total(session, self.turn_id)
         rows = self.ledger()
-        total = ledger.turn_total(self.db, self.turn_id)
         assert total.cost_nanousd == sum(row.cost_nanousd for row in rows if row.bearer == "customer")
         if balance is None:
             assert rows == []

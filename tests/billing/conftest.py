@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chatapp.billing import holds
+from chatapp.billing import holds, ledger
 from chatapp.billing.catalog import PAY_PER_USE, Plan
 from chatapp.billing.entitlements import Entitlement
+from chatapp.billing.ledger import Total
 from chatapp.billing.pricing import UnitPrices, cost_usd
 from chatapp.db import Database
 from chatapp.models import Account, Balance, Subscription
@@ -45,6 +46,11 @@ def now() -> datetime:
 @pytest.fixture
 def account(db: Database) -> str:
     return new_account(db)
+
+
+def turn_total(db: Database, turn_id: str) -> Total:
+    with db.reading() as session:
+        return ledger.turn_total(session, turn_id)
 
 
 def new_account(db: Database, kind: str = "person") -> str:

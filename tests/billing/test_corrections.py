@@ -20,7 +20,7 @@ from chatapp.billing.reconcile import local_differences, reconcile
 from chatapp.db import Database, now
 from chatapp.ids import HoldId
 from chatapp.models import Hold, OutboxMessage, UsageEvent
-from tests.billing.conftest import BOUND, NOON, PRICES, Place, balance, entitlement
+from tests.billing.conftest import BOUND, NOON, PRICES, Place, balance, entitlement, turn_total
 from tests.billing.test_delivery import polar_microusd
 from tests.billing.town import Town
 
@@ -42,6 +42,13 @@ def _swept(db: Database, place: Place) -> holds.PlacedHold:
     return hold
 
 
+def _brought_nothing(db: Database, place: Place, cost_usd: str, now: datetime) -> UsageEvent:
+    """A step that the platform shall bear."""
+    cost = Decimal(cost_usd)
+    hold = place(bound_cost_usd=cost, prices=None)
+    return ledger.settle(db, hold, {}, exact=False, status="failed", bearer="platform", cost_usd=cost, now=now)
+
+
 def test_real_figures_that_come_after_a_sweep_correct_its_estimate(db: Database, account: str, place: Place) -> None:
     hold = _swept(db, place)
     [estimate] = _rows(db)
@@ -53,7 +60,7 @@ def test_real_figures_that_come_after_a_sweep_correct_its_estimate(db: Database,
     assert reversal.quantities == {"input_tokens": -294, "output_tokens": -10}
     assert (corrected.id, corrected.status, corrected.exact) == (right.id, "corrected", True)
     assert (corrected.cost_nanousd, corrected.charge_nanousd, corrected.quantities) == (700_000, 840_000, REAL)
-    total = ledger.turn_total(db, "turn-1")
+    total = turn_total(db, "turn-1")
     assert (total.cost_nanousd, total.charge_nanousd, total.exact) == (700_000, 840_000, True)
     assert balance(db, account).charged_nanousd == 840_000
     assert local_differences(db, LATER - timedelta(minutes=31)) == []
@@ -90,18 +97,18 @@ def test_a_step_that_had_cost_nothing_is_taken_back_after_a_sweep(db: Database, 
     for _ in range(2):
         holds.release(db, hold, LATER)
     assert [row.status for row in _rows(db)] == ["interrupted", "reversal", "corrected"]
-    assert ledger.turn_total(db, "turn-1") == Total(0, 0, exact=True, billable=True)
+    assert turn_total(db, "turn-1") == Total(0, 0, exact=True, billable=True)
     assert balance(db, account).charged_nanousd == balance(db, account).cost_nanousd == 0
     settled = ledger.settle(db, place(turn_id="turn-2"), REAL, exact=False, status="stopped", now=NOON)
     holds.release(db, replace(hold, id=HoldId(settled.id)), LATER)
-    assert ledger.turn_total(db, "turn-2").charge_nanousd == settled.charge_nanousd, "what was settled stays"
+    assert turn_total(db, "turn-2").charge_nanousd == settled.charge_nanousd, "what was settled stays"
 
 
 def test_the_platform_takes_over_after_a_sweep_too(db: Database, account: str, place: Place) -> None:
     hold = _swept(db, place)
     right = ledger.settle(db, hold, REAL, exact=False, status="failed", bearer="platform", now=LATER)
     assert (right.bearer, right.billable, right.cost_nanousd, right.charge_nanousd) == ("platform", False, 700_000, 0)
-    assert ledger.turn_total(db, "turn-1").charge_nanousd == 0
+    assert turn_total(db, "turn-1").charge_nanousd == 0
     assert balance(db, account).charged_nanousd == balance(db, account).cost_nanousd == 0
     assert local_differences(db, LATER - timedelta(minutes=31)) == []
 
@@ -125,9 +132,7 @@ def test_the_platform_bears_a_dollar_a_day_of_an_accounts_steps_and_no_more(
     db: Database, account: str, place: Place
 ) -> None:
     def borne(cost_usd: str, now: datetime) -> str:
-        hold = place(bound_cost_usd=Decimal(cost_usd), prices=None)
-        return ledger.settle(db, hold, {}, exact=False, status="failed", bearer="platform", cost_usd=Decimal(cost_usd),
-                             now=now).bearer
+        return _brought_nothing(db, place, cost_usd, now).bearer
     assert borne("1.000000001", NOON) == "customer", "not even of one step"
     assert [borne("0.5", NOON), borne("0.5", NOON), borne("0.000000001", NOON)] == ["platform", "platform", "customer"]
     assert borne("1", NOON + timedelta(days=1)) == "platform"
@@ -137,13 +142,9 @@ def test_the_platform_bears_a_dollar_a_day_of_an_accounts_steps_and_no_more(
 def test_what_is_taken_back_makes_no_room_for_more_that_the_platform_bears(
     db: Database, account: str, place: Place
 ) -> None:
-    def borne(cost_usd: str, now: datetime) -> UsageEvent:
-        hold = place(bound_cost_usd=Decimal(cost_usd), prices=None)
-        return ledger.settle(db, hold, {}, exact=False, status="failed", bearer="platform", cost_usd=Decimal(cost_usd),
-                             now=now)
-    first = borne("0.9", NOON - timedelta(days=2))
+    first = _brought_nothing(db, place, "0.9", NOON - timedelta(days=2))
     corrections.correct(db, first.id, {}, Decimal(0), reason="a typo", now=NOON)
-    assert [borne("0.9", NOON).bearer, borne("0.9", NOON).bearer] == ["platform", "customer"]
+    assert [_brought_nothing(db, place, "0.9", NOON).bearer for _ in range(2)] == ["platform", "customer"]
 
 
 def test_a_step_that_was_corrected_counts_once_towards_what_the_platform_bears(
@@ -155,15 +156,12 @@ def test_a_step_that_was_corrected_counts_once_towards_what_the_platform_bears(
     for _ in range(2):
         late = ledger.settle(db, hold, {"calls": 1}, exact=True, status="ok", cost_usd=half, now=LATER)
         assert (late.status, late.bearer) == ("corrected", "platform")
-    other = place(bound_cost_usd=half, prices=None)
-    assert ledger.settle(db, other, {}, exact=False, status="failed", bearer="platform", cost_usd=half,
-                         now=LATER).bearer == "platform"
+    assert _brought_nothing(db, place, "0.5", LATER).bearer == "platform"
 
 
 def test_the_same_late_figures_again_find_the_row_that_stands(db: Database, account: str, place: Place) -> None:
     hold = place(bound_cost_usd=Decimal("0.6"), prices=None, quantities_bound={"calls": 1})
-    full = place(bound_cost_usd=Decimal("0.9"), prices=None, quantities_bound={"calls": 1})
-    ledger.settle(db, full, {}, exact=False, status="failed", bearer="platform", cost_usd=Decimal("0.9"), now=NOON)
+    assert _brought_nothing(db, place, "0.9", NOON).bearer == "platform"
     assert holds.sweep(db, NOON + timedelta(minutes=30)) == 1
     tomorrow = NOON + timedelta(days=2)
     found = [ledger.settle(db, hold, {"calls": 1}, exact=False, status="failed", bearer="platform",

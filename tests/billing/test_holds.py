@@ -18,7 +18,17 @@ from chatapp.billing.pricing import UnpricedQuantity
 from chatapp.billing.reconcile import local_differences
 from chatapp.db import Database
 from chatapp.models import Hold, OutboxMessage, UsageEvent
-from tests.billing.conftest import BOUND, CHARGE, PRICES, Place, balance, entitlement, new_account, set_limit
+from tests.billing.conftest import (
+    BOUND,
+    CHARGE,
+    PRICES,
+    Place,
+    balance,
+    entitlement,
+    new_account,
+    set_limit,
+    turn_total,
+)
 
 
 def at_once(count: int, work: Callable[[int], object]) -> list[object]:
@@ -273,7 +283,7 @@ def test_the_platform_can_take_over_a_step_that_was_held_for_the_customer(
     assert (event.bearer, event.billable, event.cost_nanousd, event.charge_nanousd) == ("platform", False, 3_500_000, 0)
     row = balance(db, account)
     assert (row.held_nanousd, row.held_cost_nanousd, row.charged_nanousd, row.cost_nanousd) == (0, 0, 0, 0)
-    assert ledger.turn_total(db, "turn-1").cost_nanousd == 0
+    assert turn_total(db, "turn-1").cost_nanousd == 0
     with db.reading() as session:
         payload = session.exec(select(OutboxMessage)).one().payload
     assert (payload["name"], payload["metadata"]["bearer"]) == ("usage.included", "platform")

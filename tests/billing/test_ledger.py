@@ -18,7 +18,7 @@ from chatapp.billing.pricing import UnpricedQuantity
 from chatapp.billing.reconcile import local_differences
 from chatapp.db import Database
 from chatapp.models import OutboxMessage, UsageEvent
-from tests.billing.conftest import NOON, Place, balance, entitlement, new_account, subscribe
+from tests.billing.conftest import NOON, Place, balance, entitlement, new_account, subscribe, turn_total
 
 USED = {"input_tokens": 800, "cache_read_tokens": 100, "output_tokens": 10}
 """Costs $0.002125, is charged $0.00255."""
@@ -100,7 +100,7 @@ def test_a_step_of_unknown_cost_is_not_settled_for_nothing(db: Database, place: 
     with pytest.raises(UnpricedQuantity):
         settle(db, hold, now)
     assert holds.sweep(db, now + timedelta(hours=1)) == 1
-    assert ledger.turn_total(db, "turn-1").cost_nanousd == 10_000_000
+    assert turn_total(db, "turn-1").cost_nanousd == 10_000_000
 
 
 def test_usage_that_a_plan_includes_is_recorded_and_never_billed(
@@ -139,15 +139,15 @@ def test_the_database_itself_refuses_to_change_a_ledger_row(
     settle(db, place(), now)
     with pytest.raises(DBAPIError, match="never changes"), db.engine.begin() as connection:
         connection.execute(text(change))
-    assert ledger.turn_total(db, "turn-1").charge_nanousd == 2_550_000
+    assert turn_total(db, "turn-1").charge_nanousd == 2_550_000
 
 
 def test_totals_of_a_turn_say_whether_all_of_it_was_measured(db: Database, place: Place, now: datetime) -> None:
     settle(db, place(), now)
-    assert ledger.turn_total(db, "turn-1") == Total(2_125_000, 2_550_000, exact=True, billable=True)
+    assert turn_total(db, "turn-1") == Total(2_125_000, 2_550_000, exact=True, billable=True)
     settle(db, place(), now, exact=False, status="stopped")
-    assert ledger.turn_total(db, "turn-1") == Total(4_250_000, 5_100_000, exact=False, billable=True)
-    assert ledger.turn_total(db, "turn-2") == Total(0, 0, exact=True, billable=False)
+    assert turn_total(db, "turn-1") == Total(4_250_000, 5_100_000, exact=False, billable=True)
+    assert turn_total(db, "turn-2") == Total(0, 0, exact=True, billable=False)
 
 
 def test_a_new_period_starts_at_the_subscriptions_own_boundary(
